@@ -1,0 +1,150 @@
+"""Speed as ratios, each measured in this run against the obvious alternative, with the work that must be done beside it.
+
+    python bench/bench.py [--quick] [--out bench/out/bench.json]
+
+All figures are CPU time of this process (`time.process_time`, all threads). `--quick` does a tenth of the work of the slow
+rivals and scales up; the committed table is from a full run.
+"""
+import argparse, copy, json, os, platform, subprocess, sys, time
+from pathlib import Path
+import numpy as np, torch
+from fastai.callback.progress import *
+from torch.utils.data import TensorDataset
+from forgetprune.data import *
+from forgetprune.forget import *
+from forgetprune.forget import naive_curve, top_indices, watching
+from forgetprune.layers import inner, linears
+from forgetprune.models import *
+
+def cpu(f, reps=1):
+    "Least CPU seconds of `reps` calls, and the last result"
+    best = float('inf')
+    for _ in range(reps):
+        t = time.process_time()
+        res = f()
+        best = min(best, time.process_time()-t)
+    return best, res
+
+def everything(dls, bs=256):
+    "All 60,000 training images in one unshuffled loader"
+    xs,ys = [torch.cat([dls.train.tensors[i], dls.valid.tensors[i]]) for i in (0, 1)]
+    return TensorDL(TensorDataset(xs, ys), bs=bs)
+
+def matmul_rate():
+    "Multiply-adds per CPU second of a large float32 matrix product, the ceiling for everything here"
+    a,b = torch.rand(1000, 1000),torch.rand(1000, 4000)
+    t,_ = cpu(lambda: [a@b for _ in range(5)], 3)
+    return 5*1000*1000*4000/t
+
+PEAK = '''
+import resource, sys, torch
+from forgetprune.models import mlp
+from forgetprune.forget import class_means
+def batches(n):
+    for i in range(n): yield torch.rand(256, 784), torch.arange(256)%10
+torch.manual_seed(0)
+class_means(mlp(), batches(int(sys.argv[1])), c=10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+'''
+def peak_mib(n): return int(subprocess.run([sys.executable, '-c', PEAK, str(n)], capture_output=True, text=True, check=True).stdout)/1024
+
+def scoring(learn, dls, rate, quick):
+    net,dl = learn.model,everything(dls)
+    n = len(dl.dataset)
+    score,means = cpu(lambda: class_means(net, dl), 3)
+    trainer = get_learner(dls, recipe='adam')
+    trainer.dls.train = dl.new(shuffle=True, drop_last=False)
+    def epoch():
+        with trainer.no_bar(), trainer.no_logging(): trainer._do_epoch_train()
+    trainer.create_opt()
+    trainer.n_epoch,trainer.epoch = 1,0
+    def epoch():
+        trainer.model.train()
+        for b in trainer.dls.train:
+            x,y = b
+            loss = trainer.loss_func(trainer.model(x), y)
+            loss.backward(); trainer.opt.step(); trainer.opt.zero_grad()
+    train,_ = cpu(epoch)
+    k = 64
+    few = TensorDL(TensorDataset(*(t[:k] for t in dl.tensors)), bs=k)
+    layers = inner(net)
+    def naive():
+        seen = {}
+        with watching(net, layers, lambda n,l,x,o: seen.update({n: x})), torch.no_grad(): net(few.tensors[0])
+        return {n: [(l.weight[None]*seen[n][few.tensors[1]==c][:,None]).abs().mean(0) for c in few.tensors[1].unique()] for n,l in layers.items()}
+    t_naive,_ = cpu(naive, 3)
+    target,rest = class_split(dl, 7)
+    t_ssd,_ = cpu(lambda: ssd(net, target, rest, loss_func=learn.loss_func))
+    need = n*sum(l.weight.numel() for l in list(linears(net).values())[:-1])/rate
+    small,large = peak_mib(8),peak_mib(235)
+    return [
+        dict(what='score all 10 classes, 60,000 images / one training epoch', ours=score, rival=train, ratio=score/train, asked='<= 0.5', limit=need, limit_is='one forward pass below the last layer, at the rate of a large matrix product'),
+        dict(what='naive MAAV / closed form, per image', ours=score/n, rival=t_naive/k, ratio=(t_naive/k)/(score/n), asked='>= 10', limit=need/n, limit_is='one forward pass'),
+        dict(what='SSD importance of one class / MAAV of all 10, 60,000 images', ours=score, rival=t_ssd, ratio=t_ssd/score, asked='beside', limit=need, limit_is='one forward pass; SSD also needs the backward pass and one product per layer'),
+        dict(what='peak memory, 60,160 images / 2,048 images (MiB)', ours=large, rival=small, ratio=large/small, asked='about 1', limit=small, limit_is='the process with the model and one batch')]
+
+def curves(learn, dls, rate, quick, most):
+    net,test = learn.model,dls.test
+    means,ks = class_means(net, everything(dls)),[int(k) for k in np.linspace(0, most, 50)]
+    layers = inner(net)
+    first,last = layers
+    choices = {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}
+    scores = {c: difference(means, c) for c in range(10)}
+    pick = lambda c,names: {n: scores[c][n] for n in names}
+    rows,total = [],[0, 0]
+    t_cache,cache = cpu(lambda: CachedInputs(net, test))
+    classes = range(10) if not quick else (7,)
+    for what,names in choices.items():
+        ours,got = cpu(lambda: {c: prune_curve(net, pick(c, names), ks, cache, c) for c in range(10)})
+        rival,want = cpu(lambda: {c: naive_curve(net, pick(c, names), ks, test, c) for c in classes})
+        rival *= 10/len(classes)
+        for c in classes: np.testing.assert_array_equal(got[c].values, want[c].values)
+        total[0] += ours; total[1] += rival
+        rows.append(dict(what=f'50 levels to {most:,} x 10 classes, layers {what}: copy and evaluate / prune_curve', ours=ours, rival=rival, ratio=rival/ours, asked='>= 60' if names==[last] else 'beside'))
+    total[0] += t_cache
+    rows.append(dict(what=f'all of these, to {most:,}', ours=total[0], rival=total[1], ratio=total[1]/total[0], asked='>= 25'))
+    return rows
+
+def floor(learn, dls, rate, most):
+    "CPU seconds for the multiply-adds that the levels need: changed units times the width above, and the outputs"
+    net,n_img = learn.model,len(dls.test.dataset)
+    means,ks = class_means(net, dls.test),[int(k) for k in np.linspace(0, most, 50)]
+    first,last = inner(net)
+    res = {}
+    for what,names in {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}.items():
+        macs = 0
+        for c in range(10):
+            s,prev = difference(means, c),{n: set() for n in names}
+            for k in ks:
+                rows = {}
+                for n in names:
+                    now = set(top_indices(s[n], k).tolist())
+                    rows[n] = len({i//s[n].shape[1] for i in now-prev[n]})
+                    macs += len(now-prev[n])*n_img # the cut weights themselves
+                    prev[n] = now
+                macs += n_img*(rows[first]*400+400*10 if first in names else rows[last]*10)
+        res[what] = macs/rate
+    return res
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--quick', action='store_true'); p.add_argument('--out', default='bench/out/bench.json')
+    a = p.parse_args()
+    dls = get_dls('mnist', seed=0)
+    learn = get_learner(dls, seed=0)
+    with learn.no_bar(), learn.no_logging(): train(learn)
+    rate = matmul_rate()
+    rows = scoring(learn, dls, rate, a.quick)
+    for most in (10_000, 40_000):
+        part,need = curves(learn, dls, rate, a.quick, most),floor(learn, dls, rate, most)
+        for r,l in zip(part, [*need.values(), sum(need.values())]): r |= dict(limit=l, limit_is='multiply-adds for changed units only, at the rate of a large matrix product')
+        rows += part
+    where = dict(machine=platform.processor() or platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), gmacs_per_cpu_second=rate/1e9)
+    print(f"{'what':<88}{'ours':>9}{'rival':>9}{'ratio':>8}  {'asked':<8}{'limit':>9}")
+    for r in rows: print(f"{r['what']:<88}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>8.2f}  {r['asked']:<8}{r['limit']:>9.3g}")
+    print('CPU seconds, but for memory (MiB).', where)
+    out = Path(a.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as tmp: tmp.write_text(json.dumps(dict(where=where, quick=a.quick, rows=rows), indent=1))
+
+if __name__ == '__main__': main()

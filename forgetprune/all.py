@@ -1,0 +1,10 @@
+"Everything a notebook wants: `from forgetprune.all import *`"
+from forgetprune import __version__
+from fastai.basics import *
+from fastai.callback.progress import *
+from fastai.callback.schedule import *
+from fastai.callback.training import *
+from forgetprune.data import *
+from forgetprune.models import *
+from forgetprune.layers import *
+from forgetprune.forget import *

@@ -1,0 +1,9 @@
+"Hand settings.ini to setuptools: what the package is and needs is written there and nowhere else"
+from configparser import ConfigParser
+from setuptools import setup
+
+cfg = ConfigParser(interpolation=None)
+cfg.read('settings.ini', encoding='utf-8')
+s = cfg['DEFAULT']
+setup(description=s['description'], keywords=s['keywords'].split(), author=s['author'], license=s['license'],
+    install_requires=s['requirements'].split(), extras_require={'dev': s['dev_requirements'].split()})

@@ -1,0 +1,25 @@
+import warnings
+import pytest, torch
+from forgetprune.data import class_split, get_dls
+from forgetprune.models import get_learner
+
+@pytest.fixture(scope='session')
+def digits(): return get_dls('digits', bs=64, seed=0)
+
+@pytest.fixture(scope='session')
+def _trained(digits):
+    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe='adam', seed=0)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(10, 3e-3)
+    return {n: t.clone() for n,t in learn.model.state_dict().items()}
+
+@pytest.fixture
+def learn(digits, _trained):
+    "A small trained network on its own data, fresh for each test"
+    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe='adam', seed=0)
+    learn.model.load_state_dict(_trained)
+    return learn
+
+@pytest.fixture
+def sevens(digits): return class_split(digits.train, 7)
+
+def same_state(a, b): return list(a)==list(b) and all(torch.equal(a[k], b[k]) for k in a)

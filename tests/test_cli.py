@@ -1,0 +1,98 @@
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pandas as pd, pytest, torch
+from forgetprune.forget import Cut
+from forgetprune.models import load_model, mlp, save_model
+
+cmd = [sys.executable, '-c', 'from forgetprune.cli import main; main()']
+def run(*args, **kw): return subprocess.run([*cmd, *map(str, args)], capture_output=True, text=True, **kw)
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    d = tmp_path_factory.mktemp('cli')
+    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
+    assert r.returncode==0, r.stderr
+    return d,r
+
+def test_files(done):
+    d,r = done
+    out = d/'out'
+    assert sorted(p.name for p in out.iterdir())==['answers.png', 'curve.csv', 'curve.png', 'cut.safetensors', 'model.safetensors', 'report.html', 'result.json']
+    res = json.loads((out/'result.json').read_text())
+    assert res['target']==7 and res['reached'] and res['accuracy']['validation']['cut']['target'] <= 0.1
+    cut,(model,about) = Cut.load(out/'cut.safetensors'),load_model(out/'model.safetensors')
+    assert len(cut)==res['cut_weights'] and about['target']==7
+    for n,i in cut.indices.items(): assert (model.get_submodule(n).weight.take(i)==0).all()
+    assert list(pd.read_csv(out/'curve.csv').columns)==['k', 'target', 'retain']
+    for p in out.glob('*.png'): assert p.read_bytes()[:4]==b'\x89PNG'
+    page = (out/'report.html').read_text()
+    assert 'src="data:image/png' in page and 'http' not in page and 'switched off' in page
+
+def test_table_is_short_and_clean(done):
+    _,r = done
+    assert len(r.stdout.splitlines()) < 16 and 'as trained' in r.stdout and '\x1b' not in r.stdout and 'Warning' not in r.stderr
+
+def test_network_is_kept_and_reused(done):
+    d,_ = done
+    kept = list((d/'models').iterdir())
+    assert len(kept)==1
+    stamp = kept[0].stat().st_mtime_ns
+    r = run('forget', '--target', 3, '--data', 'digits', '--path', d, '--json')
+    assert r.returncode==0 and 'trained before' in r.stderr and kept[0].stat().st_mtime_ns==stamp
+    assert json.loads(r.stdout)['target']==3
+
+def test_same_seed_same_cut(done):
+    d,_ = done
+    a,b = [json.loads(run('forget', '--target', 7, '--data', 'digits', '--path', d, '--json').stdout) for _ in range(2)]
+    assert a==b
+
+def test_own_model(done):
+    d,_ = done
+    r = run('forget', '--target', 2, '--data', 'digits', '--path', d, '--model', d/'out'/'model.safetensors', '--k', 0.01, '--layers', 3, '--json')
+    res = json.loads(r.stdout)
+    assert r.returncode==0 and res['layers']==['3'] and res['cut_weights']==8000
+
+@pytest.mark.parametrize('args,said', [
+    ([], None), (['--help'], None), (['--version'], None),
+    (['forget'], '--target'), (['bogus'], 'bogus'), (['forget', '--target', 'seven'], 'seven'), (['forget', '--target', '10', '--data', 'digits'], '--target 10'),
+    (['forget', '--target', '-1', '--data', 'digits'], '--target -1'), (['forget', '--target', '7', '--data', 'minst'], 'choose from digits'), (['forget', '--target', '7', '--criterion', 'x'], '--criterion x'),
+    (['forget', '--target', '7', '--recipe', 'x'], '--recipe x'), (['forget', '--target', '7', '--k', 'many'], '--k many'), (['forget', '--target', '7', '--data', 'digits', '--k', '-5'], '--k -5'),
+    (['forget', '--target', '7', '--data', 'digits', '--k', '7.5'], '--k 7.5'), (['forget', '--target', '7', '--data', 'digits', '--layers', '4'], 'no such layer'),
+    (['forget', '--target', '7', '--data', 'digits', '--goal', '5'], '--goal 5'), (['forget', '--target', '7', '--data', 'digits', '--model', 'nowhere'], 'no such file'),
+    (['forget', '--target', '7', '--data', 'digits', '--out', '/proc/nothing'], '--out /proc/nothing'), (['data', 'minst'], 'choose from mnist')])
+def test_exit_codes(args, said, done, tmp_path):
+    if args[:1]==['forget'] and '--path' not in args and 'digits' in args: args = [*args, '--path', done[0]]
+    r = run(*args, cwd=tmp_path)
+    if said is None: assert r.returncode==0 and r.stdout and not r.stderr
+    else:
+        assert r.returncode==2 and r.stdout=='' and said in r.stderr, r
+        assert r.stderr.startswith('forgetprune: ') and r.stderr.count('\n')==1
+    assert list(tmp_path.iterdir())==[]
+
+def test_model_of_another_shape(done, tmp_path):
+    save_model(mlp((784, 9, 8, 10)), tmp_path/'m', arch=dict(name='mlp', sizes=(784, 9, 8, 10)))
+    save_model(mlp((64, 9, 8, 4)), tmp_path/'n', arch=dict(name='mlp', sizes=(64, 9, 8, 4)))
+    for f,said in (('m', 'does not take images'), ('n', '4 outputs')):
+        r = run('forget', '--target', 1, '--data', 'digits', '--path', done[0], '--model', tmp_path/f)
+        assert r.returncode==2 and said in r.stderr
+
+def test_damaged_mnist(tmp_path):
+    raw = tmp_path/'MNIST'/'raw'; raw.mkdir(parents=True)
+    (raw/'train-labels-idx1-ubyte').write_bytes(b'short')
+    for args in (['data', 'mnist'], ['forget', '--target', 7]):
+        r = run(*args, '--path', tmp_path)
+        assert r.returncode==2 and 'train-labels-idx1-ubyte is damaged' in r.stderr and r.stderr.count('\n')==1
+    assert (raw/'train-labels-idx1-ubyte').read_bytes()==b'short'
+
+@pytest.mark.parametrize('delay', [0.5, 4])
+def test_interrupt_leaves_no_half_written_file(tmp_path, delay):
+    p = subprocess.Popen([*cmd, 'forget', '--target', '7', '--data', 'digits', '--seed', '77', '--recipe', 'original', '--path', str(tmp_path/'d'), '--out', str(tmp_path/'out')],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p.stderr.readline() # 'Training ...'
+    time.sleep(delay)
+    p.send_signal(signal.SIGINT)
+    _,err = p.communicate(timeout=60)
+    if p.returncode==0: pytest.skip('done before it could be interrupted')
+    assert p.returncode==130 and err.strip().splitlines()[-1].startswith('forgetprune: interrupted')
+    assert list((tmp_path/'out').iterdir())==[]
+    assert not (tmp_path/'d'/'models').exists() or all(not f.name.startswith('.') for f in (tmp_path/'d'/'models').iterdir())

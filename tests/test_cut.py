@@ -1,0 +1,145 @@
+import copy, io
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils import prune
+from conftest import same_state
+from forgetprune.forget import *
+from forgetprune.models import mlp
+
+sizes = (4, 6, 5, 3, 2)
+indices = st.fixed_dictionaries({}, optional={'1': st.lists(st.integers(0, 23), max_size=30), '3': st.lists(st.integers(0, 29), max_size=40), '5': st.lists(st.integers(0, 14), max_size=20)})
+dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def net(dtype=torch.float32): torch.manual_seed(0); return mlp(sizes).to(dtype)
+def zeros(m): return {n: (p==0).flatten().nonzero().flatten().tolist() for n,p in m.named_parameters() if n.endswith('weight')}
+
+@settings(max_examples=40, deadline=None)
+@given(indices, dtypes)
+def test_apply_undo_save_load(idx, dtype):
+    m = net(dtype); before = copy.deepcopy(m.state_dict())
+    cut = Cut.take(m, idx, target=7)
+    assert len(cut)==sum(len(set(i)) for i in idx.values())
+    cut.apply(m); cut.apply(m) # twice is once
+    for n,i in idx.items(): assert set(zeros(m)[f'{n}.weight']) >= set(i)
+    assert list(m.state_dict())==list(before)
+    import tempfile, os
+    with tempfile.TemporaryDirectory() as d:
+        cut.save(f'{d}/c'); back = Cut.load(f'{d}/c')
+        assert os.listdir(d)==['c']
+    assert back.meta==cut.meta and back.shapes==cut.shapes and len(back)==len(cut)
+    back.undo(m)
+    assert same_state(m.state_dict(), before)
+
+@settings(max_examples=40, deadline=None)
+@given(indices, indices, dtypes, st.booleans())
+def test_union(a, b, dtype, applied):
+    m = net(dtype); before = copy.deepcopy(m.state_dict())
+    ca = Cut.take(m, a)
+    if applied: ca.apply(m) # then b sees zeros where a has been
+    cb = Cut.take(m, b)
+    if applied: ca.undo(m)
+    for u in (ca|cb, cb|ca):
+        assert {n: i.tolist() for n,i in u.indices.items()}=={n: sorted(set(a.get(n, [])) | set(b.get(n, []))) for n in {*a, *b}}
+        one = copy.deepcopy(m); u.apply(one)
+        two = copy.deepcopy(m); (ca.retake(two) if applied else ca).apply(two); (cb.retake(two) if applied else cb).apply(two)
+        assert same_state(one.state_dict(), two.state_dict())
+        u.undo(one)
+        assert same_state(one.state_dict(), before)
+    assert len(ca|ca)==len(ca)
+
+def test_negative_zero_and_nan_positions_survive():
+    m = net(); m[3].weight.data[0,0] = -0.
+    before = m[3].weight.detach().clone()
+    c = Cut.take(m, {'3': [0, 1]}); c.apply(m); c.undo(m)
+    assert torch.equal(m[3].weight.view(torch.int32), before.view(torch.int32))
+
+def test_wrong_models():
+    m,c = net(),Cut.take(net(), {'3': [0, 1], '5': [2]})
+    for bad,said in ((mlp((4, 6, 5, 4, 2)), r"layer '5' .* shape \(4, 5\)"), (mlp((4, 6, 2)), "names layer '5'"), (nn.ReLU(), 'names layer')):
+        before = copy.deepcopy(bad.state_dict())
+        for f in (c.apply, c.undo, c.retake, c.to_torch_prune):
+            with pytest.raises(ValueError, match=said): f(bad)
+        assert same_state(bad.state_dict(), before)
+    torch.manual_seed(9); other = mlp(sizes)
+    with pytest.raises(ValueError, match='retake'): c.apply(other)
+    with pytest.raises(ValueError, match='different'): c | Cut.take(other, {'3': [1]})
+    with pytest.raises(ValueError, match='shape'): c | Cut.take(mlp((4, 6, 9, 3, 2)), {'3': [1]})
+    with pytest.raises(ValueError, match='weights 0 to 29'): Cut.take(m, {'3': [30]})
+    with pytest.raises(ValueError, match='weights 0 to 29'): Cut.take(m, {'3': [-1]})
+
+def test_damaged_files(tmp_path):
+    c,p = Cut.take(net(), {'3': [3, 8, 9]}),tmp_path/'c'
+    c.save(p)
+    whole = p.read_bytes()
+    p.write_bytes(whole[:-5])
+    with pytest.raises(ValueError, match='not a safetensors file'): Cut.load(p)
+    p.write_bytes(b'')
+    with pytest.raises(ValueError, match='not a safetensors file'): Cut.load(p)
+    torch.save({'x': 1}, p)
+    with pytest.raises(ValueError, match='not a safetensors file'): Cut.load(p)
+    with pytest.raises(FileNotFoundError, match='no such file'): Cut.load(tmp_path/'none')
+    for bad in ([3, 3, 9], [3, 8, 30], [-1, 8, 9], [9, 8, 3]):
+        Cut({'3': torch.tensor(bad)}, c.values, c.shapes).save(p)
+        with pytest.raises(ValueError, match="damaged: its entries for layer '3'"): Cut.load(p)
+    save_file({'a': torch.ones(1)}, p)
+    with pytest.raises(ValueError, match='holds no cut'): Cut.load(p)
+
+def test_pruned_model_is_an_ordinary_model(tmp_path, learn, sevens):
+    m,x = learn.model.eval(),torch.rand(5, 1, 8, 8)
+    keys,y = list(m.state_dict()),None
+    cut = largest(m, maav_difference(m, *sevens), 300)
+    cut.apply(m)
+    y = m(x)
+    assert list(m.state_dict())==keys and type(m[3]) is nn.Linear and not m[3]._forward_pre_hooks
+    assert torch.equal(copy.deepcopy(m)(x), y)
+    torch.save(m.state_dict(), tmp_path/'sd.pt')
+    fresh = mlp((64, 48, 40, 24, 10)); fresh.load_state_dict(torch.load(tmp_path/'sd.pt', weights_only=True))
+    assert torch.equal(fresh(x), y)
+    b = io.BytesIO(); torch.save(m, b); b.seek(0)
+    assert torch.equal(torch.load(b, weights_only=False)(x), y)
+    exported = torch.export.export(m, (x,))
+    assert torch.allclose(exported.module()(x), y, atol=1e-6)
+    compiled = torch.compile(m, backend='eager')
+    assert torch.equal(compiled(x), y)
+    cut.undo(compiled) # names look through the wrapper
+    assert same_state(m.state_dict(), learn.model.state_dict()) and not torch.equal(m(x), y)
+
+def test_torch_prune_round_trip():
+    m = net(); x = torch.rand(3, 4)
+    c = Cut.take(m, {'3': [0, 5, 29], '5': [14]})
+    masked = c.to_torch_prune(copy.deepcopy(m))
+    assert torch.equal(masked(x), c.apply(copy.deepcopy(m))(x))
+    back = Cut.from_torch_prune(masked)
+    assert all(torch.equal(back.indices[n], c.indices[n]) and torch.equal(back.values[n], c.values[n]) for n in c.indices)
+    with pytest.raises(ValueError, match='make it permanent first'): c.apply(masked)
+    for n in c.indices: prune.remove(dict(masked.named_modules())[n], 'weight')
+    back.undo(masked)
+    assert same_state(dict(sorted(masked.state_dict().items())), dict(sorted(m.state_dict().items())))
+    with pytest.raises(ValueError, match='no masks'): Cut.from_torch_prune(m)
+
+def test_transposed_storage():
+    m = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2))
+    m[1].weight = nn.Parameter(torch.randn(4, 5).T) # not contiguous
+    before = m[1].weight.detach().clone()
+    c = Cut.take(m, {'1': [1, 7]}); c.apply(m)
+    assert m[1].weight[0,1]==0 and m[1].weight[1,3]==0 and (m[1].weight==0).sum()==2
+    c.undo(m)
+    assert torch.equal(m[1].weight, before)
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=60), st.data())
+def test_top_indices(values, data):
+    "Highest first, of equal ones the first; smaller selections are part of larger ones"
+    s,k = torch.tensor(values, dtype=torch.float),data.draw(st.integers(0, len(values)))
+    want = sorted(sorted(range(len(values)), key=lambda i: (-values[i], i))[:k])
+    assert top_indices(s, k).tolist()==want
+
+def test_largest_arguments():
+    m = net(); s = {'3': torch.rand(5, 6), '5': torch.rand(3, 5)}
+    assert len(largest(m, s, 10**9))==45 and len(largest(m, s, 1.0))==45 and len(largest(m, s, 0))==0 and len(largest(m, s, 0.5))==15+8
+    for bad,said in ((-1, 'negative'), (1.5, 'between 0 and 1'), (True, 'must be a number'), ('3', 'must be a number')):
+        with pytest.raises(ValueError, match=said): largest(m, s, bad)
+    with pytest.raises(ValueError, match='NaN'): largest(m, {'3': torch.full((5, 6), float('nan'))}, 1)
+    with pytest.raises(ValueError, match='shape'): largest(m, {'3': torch.rand(6, 5)}, 1)
+    with pytest.raises(ValueError, match='empty'): largest(m, {}, 1)

@@ -1,0 +1,110 @@
+"KeepCut and Learner.forget"
+import copy
+from functools import partial
+import numpy as np, pytest, torch
+from fastai.basics import Adam, Callback, OptimWrapper, RMSProp, SGD, Lamb, Lookahead, RAdam
+from fastai.callback.fp16 import *
+from fastai.callback.schedule import *
+from fastai.callback.training import GradientAccumulation, GradientClip
+from conftest import same_state
+from forgetprune.forget import *
+from forgetprune.models import get_learner, mlp
+
+class Cpu16(Callback):
+    "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"
+    order = 10
+    def before_batch(self): self.ctx = torch.autocast('cpu', torch.bfloat16); self.ctx.__enter__()
+    def after_pred(self): self.learn.pred = self.pred.float()
+    def after_loss(self): self.ctx.__exit__(None, None, None)
+
+class Zeros(Callback):
+    "Looks after every single step"
+    order,seen = 200,0
+    def __init__(self, cut): self.cut = cut
+    def after_step(self):
+        self.seen += 1
+        for n,w in self.cut.weights(self.learn.model).items(): assert (w.detach().take(self.cut.indices[n])==0).all()
+
+opts = dict(sgd=partial(SGD, mom=0.9, wd=0.1), adam=partial(Adam, wd=0.1), adam_l2=partial(Adam, wd=0.1, decouple_wd=False), rms=RMSProp, lamb=Lamb,
+            lookahead=lambda p, lr: Lookahead(RAdam(p, lr=lr)), torch_adamw=partial(OptimWrapper, opt=torch.optim.AdamW, weight_decay=0.1))
+
+@pytest.mark.parametrize('opt', list(opts))
+@pytest.mark.parametrize('cbs', ['plain', 'clip', 'accumulate', 'bf16', 'fp16 callback'])
+@pytest.mark.filterwarnings('ignore')
+def test_cut_weights_stay_zero(opt, cbs, digits, learn, sevens):
+    from fastai.basics import Learner
+    cut = largest(learn.model, maav_difference(learn.model, *sevens), 300)
+    extra = dict(plain=[], clip=[GradientClip(0.1)], accumulate=[GradientAccumulation(200)], bf16=[Cpu16()], **{'fp16 callback': [MixedPrecision()]})[cbs]
+    l = Learner(digits, copy.deepcopy(learn.model), loss_func=learn.loss_func, opt_func=opts[opt], lr=0.01)
+    look = Zeros(cut)
+    with l.no_bar(), l.no_logging():
+        l.fit(1, 0.01) # momentum from a time when nothing was cut
+        l.fit(1, 0.01, cbs=[*extra, KeepCut(cut), look])
+    assert look.seen > 3
+    for n,w in cut.weights(l.model).items():
+        rest = torch.ones(w.numel(), dtype=torch.bool); rest[cut.indices[n]] = False
+        assert (w.detach().flatten()[rest]!=learn.model.get_submodule(n).weight.detach().flatten()[rest]).float().mean() > 0.5
+
+def test_keepcut_refuses_another_model(digits):
+    cut = Cut.take(mlp((64, 48, 41, 24, 10)), {'3': [0]})
+    l = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)))
+    with l.no_bar(), l.no_logging(), pytest.raises(ValueError, match="layer '3'"): l.fit(1, cbs=KeepCut(cut))
+
+def test_forget_chooses_the_smallest_k(learn):
+    before = copy.deepcopy(learn.model.state_dict())
+    res = learn.forget(7, progress=False)
+    assert res.reached and res.goal==0.1
+    good = (res.curve.target<=res.goal) & (res.curve.retain>=res.curve.retain[0]-res.budget)
+    assert res.k==res.curve.k[good].min() and (res.k-1 in set(res.curve.k)) and not good[res.curve.k==res.k-1].any()
+    assert len(res.cut)==2*res.k
+    got = class_accuracies(learn.model, learn.dls.valid, 7)
+    assert got==tuple(res.table['validation'].loc['cut'])
+    assert set(res.table.index)=={'as trained', 'cut', 'random weights', 'largest weights', 'output switched off'}
+    assert res.table['test'].target['output switched off']==0
+    assert '7' in repr(res) and res.plot() is not None
+    res.cut.undo(learn.model)
+    assert same_state(learn.model.state_dict(), before)
+
+def test_forget_does_not_look_at_test_data(learn, monkeypatch):
+    a = learn.forget(7, progress=False)
+    a.cut.undo(learn.model)
+    x,y = learn.dls.test.tensors
+    monkeypatch.setattr(learn.dls.test.dataset, 'tensors', (x.flip(0), y))
+    b = learn.forget(7, progress=False)
+    assert a.k==b.k and all(torch.equal(a.cut.indices[n], b.cut.indices[n]) for n in a.cut.indices)
+
+@pytest.mark.parametrize('criterion', list(criteria))
+def test_every_criterion(criterion, learn):
+    res = learn.forget(3, criterion=criterion, progress=False)
+    floor = res.curve.retain[0]-res.budget
+    assert class_accuracies(learn.model, learn.dls.valid, 3)[1] >= floor
+    if not res.reached: assert 'NOT REACHED' in repr(res)
+
+def test_unreachable_goal_gives_the_best(learn):
+    res = learn.forget(7, goal=0., budget=0., criterion='random', progress=False)
+    assert not res.reached and 'NOT REACHED' in repr(res)
+    within = res.curve[res.curve.retain>=res.curve.retain[0]]
+    assert res.table['validation'].target['cut']==within.target.min()
+
+def test_given_k_and_own_criterion(learn):
+    def mine(model, target, rest, layers=None): return {n: -s for n,s in magnitude(model, layers=layers).items()}
+    res = learn.forget(7, k=50, criterion=mine, layers='5', progress=False)
+    assert len(res.cut)==50 and list(res.cut.shapes)==['5'] and res.criterion=='mine'
+    half = learn.forget(7, k=0.5, layers=['3'], progress=False)
+    assert len(half.cut)==48*40//2
+
+@pytest.mark.parametrize('kw,said', [(dict(target=11), 'the classes there are'), (dict(target=7, goal=2), 'goal=2'), (dict(target=7, budget=-1), 'budget=-1'), (dict(target=7, k=-3), 'negative'),
+    (dict(target=7, k=1.5), 'between 0 and 1'), (dict(target=7, criterion='x'), 'criterion='), (dict(target=7, layers='9'), 'no such layer')])
+def test_bad_arguments_leave_the_model_alone(kw, said, learn):
+    before = copy.deepcopy(learn.model.state_dict())
+    with pytest.raises(ValueError, match=said): learn.forget(**kw, progress=False)
+    assert same_state(learn.model.state_dict(), before)
+
+def test_frozen_model_and_plain_fastai_learner(learn, digits):
+    from fastai.basics import CrossEntropyLossFlat, DataLoaders, Learner
+    l = Learner(DataLoaders(digits.train, digits.valid), copy.deepcopy(learn.model), loss_func=CrossEntropyLossFlat())
+    for p in l.model.parameters(): p.requires_grad_(False)
+    for c in ('maav_difference', 'taylor'):
+        res = l.forget(7, k=100, criterion=c, progress=False)
+        assert list(res.table.columns.levels[0])==['validation']
+        res.cut.undo(l.model)

@@ -1,0 +1,54 @@
+import pytest, torch
+from torch import nn
+from forgetprune.layers import *
+from forgetprune.models import *
+
+def test_gpt2_conv1d():
+    "The real thing: Hugging Face's transposed Conv1D, with the head tied to the embedding"
+    tr = pytest.importorskip('transformers')
+    m = tr.GPT2LMHeadModel(tr.GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=50, n_positions=16))
+    names = list(linears(m))
+    assert names[:4]==[f'transformer.h.0.{n}' for n in ('attn.c_attn', 'attn.c_proj', 'mlp.c_fc', 'mlp.c_proj')] and names[-1]=='lm_head'
+    assert list(inner(m))==names[:-1]
+
+def test_nested_and_reused():
+    shared = nn.Linear(4, 4)
+    m = nn.Sequential(nn.Linear(4, 4), nn.Sequential(shared, nn.ReLU(), shared), nn.Linear(4, 2))
+    assert list(linears(m))==['0', '1.0', '2'] and list(inner(m))==['1.0']
+
+def test_untraceable_model_falls_back_to_assignment_order():
+    class Branch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a,self.b,self.c = nn.Linear(2, 2),nn.Linear(2, 2),nn.Linear(2, 2)
+        def forward(self, x): return self.c(self.b(x) if x.sum()>0 else self.a(x))
+    assert list(linears(Branch()))==['a', 'b', 'c']
+
+def test_hooks_neither_fire_nor_vanish():
+    m,calls = mlp((4, 5, 3, 2)),[]
+    for l in m: l.register_forward_hook(lambda *a: calls.append(1)); l.register_forward_pre_hook(lambda *a: calls.append(1))
+    m.register_forward_hook(lambda *a: calls.append(1))
+    linears(m), inner(m)
+    assert not calls
+    m(torch.rand(1, 4))
+    assert len(calls)==2*len(m)+1
+
+def test_single_layer_and_none():
+    assert list(linears(nn.Linear(2, 2)))==[''] and inner(nn.Linear(2, 2))=={} and linears(nn.ReLU())=={}
+
+def test_state_dict_and_mode_untouched():
+    m = mlp((4, 5, 3, 2)); m[1].eval()
+    before = list(m.state_dict()),[c.training for c in m.modules()]
+    linears(m), inner(m)
+    assert (list(m.state_dict()),[c.training for c in m.modules()])==before
+
+def test_model_files(tmp_path):
+    m = cnn(size=8, channels=(2, 3), hidden=(5, 4))
+    save_model(m, tmp_path/'m.safetensors', arch=dict(name='cnn', size=8, channels=(2, 3), hidden=(5, 4)))
+    back,about = load_model(tmp_path/'m.safetensors')
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(m(x), back(x)) and about['arch']['name']=='cnn'
+    torch.save(m, tmp_path/'pickle.pt')
+    with pytest.raises(ValueError, match='not a safetensors file'): load_model(tmp_path/'pickle.pt')
+    with pytest.raises(FileNotFoundError, match='there is no such file'): load_model(tmp_path/'none')
+    assert sorted(p.name for p in tmp_path.iterdir())==['m.safetensors', 'pickle.pt']

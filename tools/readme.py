@@ -1,0 +1,34 @@
+"""README.md from nbs/index.ipynb: text as it is, code fenced, printed output indented, pictures as files.
+
+    python tools/readme.py [FOLDER]     # writes README.md and README_files/ there; the repository by default
+"""
+import base64, json, re, sys
+from pathlib import Path
+
+repo = Path(__file__).resolve().parents[1]
+
+def readme(nb:dict):
+    "Markdown text, and the pictures it shows as a dict of path to bytes"
+    parts,pictures = ['<!-- Made from nbs/index.ipynb by `make lib`: edit that. -->'],{}
+    for cell in nb['cells']:
+        src = ''.join(cell['source'])
+        if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d_\w+\.ipynb)\)', r'](nbs/\1)', src).replace('](../', ']('))
+        else:
+            parts.append(f'```python\n{src}\n```')
+            for o in cell['outputs']:
+                data = o.get('data', {})
+                if png := data.get('image/png'):
+                    pictures[name := f'README_files/{len(pictures)}.png'] = base64.b64decode(''.join(png))
+                    parts.append(f'![{re.search(r"# *alt: (.*)", src)[1] if "alt:" in src else "Figure"}]({name})')
+                else:
+                    text = ''.join(o.get('text') or data.get('text/plain', '')).rstrip()
+                    if text: parts.append('\n'.join('    '+l for l in text.splitlines()))
+    return '\n\n'.join(parts)+'\n', pictures
+
+if __name__ == '__main__':
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else repo
+    text,pictures = readme(json.loads((repo/'nbs/index.ipynb').read_text(encoding='utf-8')))
+    (out/'README.md').write_text(text, encoding='utf-8')
+    for name,png in pictures.items():
+        (out/name).parent.mkdir(exist_ok=True)
+        (out/name).write_bytes(png)
