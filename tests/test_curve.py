@@ -6,8 +6,8 @@ from torch import nn
 from conftest import same_state
 from forgetprune.forget import *
 from forgetprune.forget import _chain
-from forgetprune.layers import inner, linears
-from forgetprune.models import Encoder, cnn, mlp
+from forgetprune.layers import linears
+from forgetprune.models import cnn, mlp
 
 def agree(model, scores, ks, dl, target):
     before = copy.deepcopy(model.state_dict())

@@ -1,6 +1,6 @@
-import os, signal, subprocess, sys, textwrap, time
+import signal, subprocess, sys, textwrap
 import pytest, torch
-from fastai.basics import DataLoader, DataLoaders, Datasets, TfmdDL, Transform
+from fastai.basics import Datasets, Transform
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
 from forgetprune import data as D
 from forgetprune.data import *

@@ -1,9 +1,9 @@
 "KeepCut and Learner.forget"
 import copy
 from functools import partial
-import numpy as np, pytest, torch
+import pytest, torch
 from fastai.basics import Adam, Callback, OptimWrapper, RMSProp, SGD, Lamb, Lookahead, RAdam
-from fastai.callback.fp16 import *
+from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
 from conftest import same_state
@@ -52,7 +52,7 @@ def test_keepcut_refuses_another_model(digits):
 
 def test_forget_chooses_the_smallest_k(learn):
     before = copy.deepcopy(learn.model.state_dict())
-    res = learn.forget(7, progress=False)
+    res = learn.forget(7, budget=0.05, progress=False)
     assert res.reached and res.goal==0.1
     good = (res.curve.target<=res.goal) & (res.curve.retain>=res.curve.retain[0]-res.budget)
     assert res.k==res.curve.k[good].min() and (res.k-1 in set(res.curve.k)) and not good[res.curve.k==res.k-1].any()

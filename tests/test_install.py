@@ -1,5 +1,5 @@
 "`pip install .` in a clean environment gives a working command and library"
-import os, subprocess, sys, venv
+import os, subprocess, venv
 from pathlib import Path
 
 repo = Path(__file__).resolve().parents[1]
