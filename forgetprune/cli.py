@@ -102,7 +102,7 @@ def plot_answers(
     ax.legend(); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/12_cli.ipynb #645bf4de
+# %% ../nbs/12_cli.ipynb #cd50ae82
 def _check_out(out):
     "Make the folder for results, or say why not, before any work is done"
     out = Path(out)
@@ -128,7 +128,7 @@ def _one_of(option, value, there):
 
 def _learner(data, recipe, seed, model, path):
     "The learner that will forget, with its network read from a file or yet to be trained"
-    dls = get_dls(data, path, bs=250 if recipe=='original' else 256, seed=seed)
+    dls = get_dls(data, path, bs=32 if data=='digits' else 250 if recipe=='original' else 256, seed=seed)
     learn = get_learner(dls, recipe=recipe, seed=seed)
     if model is None: return learn
     net,about = load_model(model)
