@@ -145,7 +145,7 @@ def _train(learn, bars):
     print(f'Using the network trained before, {f}' if f.exists() else f'Training a network, to be kept as {f}', file=sys.stderr)
     with nullcontext() if bars else learn.no_bar(), nullcontext() if bars else learn.no_logging(): train(learn)
 
-# %% ../nbs/12_cli.ipynb #d20b7a5d
+# %% ../nbs/12_cli.ipynb #0019fcdf
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
     acc = {part: {row: dict(zip(('target', 'retain'), map(float, t.loc[row]))) for row in t.index} for part in ('validation', 'test') for t in [res.table[part]]}
@@ -161,7 +161,7 @@ def _write(out, res, learn, result, counts):
             'answers': (figure_png(plot_answers(*counts, vocab, f'What the network calls images of {name!r} (test data)')), f'What the network calls test images of {name!r}, before and after.')}
     table = (100*res.table).round(2)
     table.columns = [f'{a}: {"accuracy on "+name if b=="target" else "on the others"} (%)' for a,b in table.columns]
-    page = report_html(f'Forgetting {name!r}', [repr(res), table, 'The rows below the cut are its controls: cuts of the same size at random and of the largest weights, and the output for the class switched off, which costs nothing, hides the class perfectly and forgets nothing.',
+    page = report_html(f'Forgetting {name!r}', [repr(res), table, 'The rows below the cut are its controls: cuts of the same size at random and of the largest weights, and the output for the class switched off, which costs nothing, hides the class and forgets nothing.',
                                                *figs.values(), res.cut.summary().set_index('layer'), pd.DataFrame({'': {k: str(v) for k,v in result.items() if not isinstance(v, dict)}})])
     def put(file, f):
         with whole_file(out/file) as tmp: f(tmp)
