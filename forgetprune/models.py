@@ -135,7 +135,7 @@ def whole_file(
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/01_models.ipynb #80a57a3e
+# %% ../nbs/01_models.ipynb #8b355971
 archs = {'mlp': mlp, 'cnn': cnn}
 
 def save_model(
@@ -162,8 +162,10 @@ def load_model(
     if not about or (about['arch'] or {}).get('name') not in archs:
         raise ValueError(f'{path} does not say how its model is built; write it with save_model(model, path, arch=dict(name="mlp", sizes=...))')
     kw = dict(about['arch'])
-    model = archs[kw.pop('name')](**kw)
-    model.load_state_dict(sd)
+    try:
+        model = archs[kw.pop('name')](**kw)
+        model.load_state_dict(sd)
+    except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f'{path}: its weights do not fit its note {about["arch"]} ({e})') from e
     return model.eval(), about
 
 # %% ../nbs/01_models.ipynb #224a79b6
@@ -180,7 +182,7 @@ def original_start(
         if isinstance(l, nn.Linear): nn.init.normal_(l.weight, std=(3/sum(l.weight.shape))**0.5); nn.init.constant_(l.bias, 0.1)
     return model
 
-# %% ../nbs/01_models.ipynb #20729b48
+# %% ../nbs/01_models.ipynb #dc11f1d1
 def get_learner(
     dls, # fastai `DataLoaders`, for example from `get_dls`
     arch:dict=None, # {'name': 'mlp' or 'cnn', and its arguments}; an `mlp` that fits the data if omitted
@@ -191,7 +193,7 @@ def get_learner(
     "A fastai `Learner` with squared error and accuracy"
     if isinstance(recipe, str) and recipe not in recipes: raise ValueError(f'recipe={recipe!r} is unknown; there are {", ".join(recipes)}')
     r = recipes[recipe] if isinstance(recipe, str) else recipe
-    arch = arch or dict(name='mlp', sizes=(dls.one_batch()[0][0].numel(), 1000, 800, 400, dls.c))
+    arch = arch or dict(name='mlp', sizes=(dls.valid.one_batch()[0][0].numel(), 1000, 800, 400, dls.c))
     torch.manual_seed(seed)
     model = archs[arch['name']](**{k: v for k,v in arch.items() if k!='name'})
     if r.get('start')=='original': original_start(model)
@@ -202,7 +204,7 @@ def get_learner(
     learn.arch,learn.recipe,learn.seed = arch,r,seed
     return learn
 
-# %% ../nbs/01_models.ipynb #d7f67f99
+# %% ../nbs/01_models.ipynb #206ca66e
 def model_file(
     learn:Learner, # from `get_learner`
     folder=None # where trained networks are kept; `models` below the data root if omitted
@@ -222,9 +224,11 @@ def train(
     "Train by the learner's recipe, or load the network that an earlier call trained"
     f,r = model_file(learn, folder),learn.recipe
     if reuse and f.exists():
-        learn.model.load_state_dict(load_model(f)[0].state_dict())
+        try: learn.model.load_state_dict(load_model(f)[0].state_dict())
+        except (ValueError, RuntimeError) as e: raise ValueError(f'the network kept in {f} cannot be read; delete the file, and it is trained again ({e})') from e
         learn.model.to(learn.dls.device).eval()
         return learn
+    if hasattr(learn.dls.train, 'epoch'): learn.dls.train.epoch = 1 # whatever was read before
     (learn.fit_one_cycle if r['one_cycle'] else learn.fit)(r['epochs'], r['lr'])
     f.parent.mkdir(parents=True, exist_ok=True)
     save_model(learn.model, f, arch=learn.arch, recipe=r, seed=learn.seed, data=getattr(learn.dls, 'name', None))

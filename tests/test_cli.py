@@ -58,8 +58,8 @@ def test_own_model(done):
     (['forget', '--target', '-1', '--data', 'digits'], '--target -1'), (['forget', '--target', '7', '--data', 'minst'], 'choose from digits'), (['forget', '--target', '7', '--criterion', 'x'], '--criterion x'),
     (['forget', '--target', '7', '--recipe', 'x'], '--recipe x'), (['forget', '--target', '7', '--k', 'many'], '--k many'), (['forget', '--target', '7', '--data', 'digits', '--k', '-5'], '--k -5'),
     (['forget', '--target', '7', '--data', 'digits', '--k', '7.5'], '--k 7.5'), (['forget', '--target', '7', '--data', 'digits', '--layers', '4'], 'no such layer'),
-    (['forget', '--target', '7', '--data', 'digits', '--goal', '5'], '--goal 5'), (['forget', '--target', '7', '--data', 'digits', '--model', 'nowhere'], 'no such file'),
-    (['forget', '--target', '7', '--data', 'digits', '--out', '/proc/nothing'], '--out /proc/nothing'), (['data', 'minst'], 'choose from mnist')])
+    (['forget', '--target', '7', '--data', 'digits', '--goal', '5'], '--goal 5'), (['forget', '--target', '7', '--data', 'digits', '--model', 'nowhere'], '--model nowhere'),
+    (['forget', '--target', '7', '--data', 'digits', '--out', '/proc/nothing'], '--out /proc/nothing'), (['data', 'minst'], 'there are mnist, fashion'), (['data', 'digits'], 'digits come with'), (['forget', '--target', '7', '--seed', '-1'], '--seed -1')])
 def test_exit_codes(args, said, done, tmp_path, monkeypatch, capsys):
     if args[:1]==['forget'] and 'digits' in args: args = [*args, '--path', str(done[0])]
     monkeypatch.chdir(tmp_path)

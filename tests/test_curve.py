@@ -73,6 +73,23 @@ def test_models_that_are_no_chain():
     b = mlp((5, 6, 6, 3)).bfloat16()
     agree(b, random_scores(b), [0, 3, 9, 40], [(x.bfloat16(), y) for x,y in data(30, (5,), 3)], 2)
 
+def test_modules_used_twice_hooks_and_odd_ends():
+    torch.manual_seed(0)
+    act,lin = nn.ReLU(),nn.Linear(20, 20)
+    once = nn.Sequential(nn.Linear(5, 20), act, nn.Linear(20, 20), act, nn.Linear(20, 20), act, nn.Linear(20, 3))
+    twice = nn.Sequential(nn.Linear(5, 20), nn.ReLU(), lin, nn.ReLU(), lin, nn.ReLU(), nn.Linear(20, 3))
+    ends = nn.Sequential(*mlp((5, 20, 20, 3)), nn.Softmax(0))
+    hooked = mlp((5, 20, 20, 20, 3)); hooked[3].register_forward_hook(lambda m,i,o: o*0)
+    for m in (once, twice, ends, hooked): agree(m, random_scores(m), [0, 50, 200, 400], data(60, (5,), 3), 1)
+
+def test_sums_of_very_different_size():
+    "Rounding of huge sums must not change an answer"
+    for act in (nn.Tanh, nn.Sigmoid):
+        torch.manual_seed(0)
+        m = mlp((5, 40, 40, 40, 3), act=act)
+        m[3].weight.data.view(-1)[:40:5] = 1e7
+        agree(m, magnitude(m), list(range(0, 60, 3)), data(80, (5,), 3), 1)
+
 def test_cached_inputs_serve_many_curves(learn, sevens, digits):
     m,cache = learn.model,CachedInputs(learn.model, digits.test, chunk=100)
     means = class_means(m, digits.valid)

@@ -68,6 +68,15 @@ def test_wrong_models():
     with pytest.raises(ValueError, match='weights 0 to 29'): Cut.take(m, {'3': [30]})
     with pytest.raises(ValueError, match='weights 0 to 29'): Cut.take(m, {'3': [-1]})
 
+def test_masks_floats_and_trained_weights():
+    m = net(); mask = torch.zeros(5, 6, dtype=torch.bool); mask[1,2] = mask[4,0] = True
+    c = Cut.take(m, {'3': mask})
+    assert c.indices['3'].tolist()==[8, 24]
+    with pytest.raises(ValueError, match='mask for layer'): Cut.take(m, {'3': mask.T})
+    with pytest.raises(ValueError, match='integers or a mask'): Cut.take(m, {'3': [1.7, 2.2]})
+    c.apply(m); m[3].weight.data[1,2] = 0.5 # trained on
+    with pytest.raises(ValueError, match='trained on'): c.undo(m)
+
 def test_damaged_files(tmp_path):
     c,p = Cut.take(net(), {'3': [3, 8, 9]}),tmp_path/'c'
     c.save(p)
@@ -117,6 +126,11 @@ def test_torch_prune_round_trip():
     back.undo(masked)
     assert same_state(dict(sorted(masked.state_dict().items())), dict(sorted(m.state_dict().items())))
     with pytest.raises(ValueError, match='no masks'): Cut.from_torch_prune(m)
+
+def test_torch_prune_of_a_cut_model():
+    m = net(); before = m[3].weight.detach().clone()
+    c = Cut.take(m, {'3': [0, 5]}); c.apply(m); c.to_torch_prune(m)
+    assert torch.equal(m[3].weight_orig, before) and torch.equal(Cut.from_torch_prune(m).values['3'], c.values['3'])
 
 def test_transposed_storage():
     m = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2))

@@ -2,6 +2,7 @@
 import copy
 from functools import partial
 import pytest, torch
+import numpy as np
 from fastai.basics import Adam, Callback, OptimWrapper, RMSProp, SGD, Lamb, Lookahead, RAdam
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
@@ -85,6 +86,31 @@ def test_unreachable_goal_gives_the_best(learn):
     assert not res.reached and 'NOT REACHED' in repr(res)
     within = res.curve[res.curve.retain>=res.curve.retain[0]]
     assert res.table['validation'].target['cut']==within.target.min()
+
+def test_misspelt_argument_is_an_error(learn):
+    with pytest.raises(ValueError, match='budgt: criterion'): learn.forget(7, budgt=0.5, progress=False)
+
+@pytest.mark.parametrize('target', ['7', 7.0, True, None])
+def test_class_must_be_an_integer(target, learn):
+    with pytest.raises(ValueError, match='the classes there are'): learn.forget(target, progress=False)
+
+def test_explicit_k_speaks_of_itself(learn, tmp_path):
+    res = learn.forget(7, k=np.int64(10), progress=False)
+    assert not res.reached and 'this cut does not bring' in repr(res) and 'none of' not in repr(res)
+    res.cut.save(tmp_path/'c')
+
+def test_goal_is_found_between_levels():
+    "A k that the first grid misses: the goal is met only between two of its levels"
+    torch.manual_seed(0)
+    from forgetprune.forget import search_k
+    import forgetprune.forget as F
+    import pandas as pd
+    truth = lambda k: (0.0 if k >= 14 else 1.0, 1.0 if k <= 15 else 0.5) # grid levels are 12 and 16
+    def curve(model, scores, ks, *a): return pd.DataFrame([(k, *truth(k)) for k in ks], columns=['k', 'target', 'retain'])
+    old,F.prune_curve = F.prune_curve,curve
+    try: k,ok,_ = search_k(mlp((4, 30, 30, 30, 2)), {'3': torch.zeros(30, 30)}, [(torch.zeros(2, 4), torch.tensor([0, 1]))], 0, 0.1, 0.01)
+    finally: F.prune_curve = old
+    assert (k, ok)==(14, True)
 
 def test_given_k_and_own_criterion(learn):
     def mine(model, target, rest, layers=None): return {n: -s for n,s in magnitude(model, layers=layers).items()}

@@ -24,6 +24,18 @@ def test_untraceable_model_falls_back_to_assignment_order():
         def forward(self, x): return self.c(self.b(x) if x.sum()>0 else self.a(x))
     assert list(linears(Branch()))==['a', 'b', 'c']
 
+def test_containers_of_torch():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    m = nn.Sequential(nn.Linear(4, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 3))
+    assert '1.layers.0.linear1' in inner(m) and '1.layers.1.linear2' in inner(m) and '0' not in inner(m) and '2' not in inner(m)
+
+def test_no_side_effects():
+    class Keeps(nn.Module):
+        def __init__(self): super().__init__(); self.a,self.b,self.h = nn.Linear(2, 2),nn.Linear(2, 2),None
+        def forward(self, x): self.h = self.a(x); self.extra = 1; return self.b(self.h)
+    m = Keeps(); linears(m)
+    assert m.h is None and not hasattr(m, 'extra')
+
 def test_hooks_neither_fire_nor_vanish():
     m,calls = mlp((4, 5, 3, 2)),[]
     for l in m: l.register_forward_hook(lambda *a: calls.append(1)); l.register_forward_pre_hook(lambda *a: calls.append(1))
