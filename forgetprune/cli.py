@@ -102,7 +102,7 @@ def plot_answers(
     ax.legend(); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/12_cli.ipynb #cd50ae82
+# %% ../nbs/12_cli.ipynb #7ab53b55
 def _check_out(out):
     "Make the folder for results, or say why not, before any work is done"
     out = Path(out)
@@ -126,6 +126,7 @@ def _check_share(option, v):
 def _one_of(option, value, there):
     if value not in there: raise ValueError(f'--{option} {value}: there is no such {option}; choose from {", ".join(map(str, there))}')
 
+# %% ../nbs/12_cli.ipynb #f67d802e
 def _learner(data, recipe, seed, model, path):
     "The learner that will forget, with its network read from a file or yet to be trained"
     dls = get_dls(data, path, bs=32 if data=='digits' else 250 if recipe=='original' else 256, seed=seed)

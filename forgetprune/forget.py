@@ -99,7 +99,7 @@ class ClassMeans:
             res[n] = m[c], ((m*p[:,None]).sum(0) - p[c]*m[c])/(1-p[c])
         return res
 
-# %% ../nbs/03_class_pruning.ipynb #dff29eac
+# %% ../nbs/03_class_pruning.ipynb #7a920f05
 def _bar(it, display, total=None):
     "fastai's progress bar around `it`, or `it` itself"
     return progress_bar(it, total=total, leave=False) if display else it
@@ -118,6 +118,7 @@ def _need_finite(**tensors):
     for n,t in tensors.items():
         if not t.isfinite().all(): raise ValueError(f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or infinite); clean the data')
 
+# %% ../nbs/03_class_pruning.ipynb #da4c7188
 @torch.no_grad()
 def class_means(
     model:nn.Module, # left as it was found
@@ -320,7 +321,7 @@ def get_scores(
     if bad := [k for k in kwargs if k not in takes and k not in ('loss_func', 'seed')]: raise ValueError(f'{", ".join(bad)}: criterion {criterion!r} takes no such argument')
     return f(model, target, rest, layers, **{k: v for k,v in kwargs.items() if k in takes})
 
-# %% ../nbs/03_class_pruning.ipynb #8cddb25b
+# %% ../nbs/03_class_pruning.ipynb #08e21b7d
 def _weight(model, name):
     "The weight of layer `name`, refused if something else computes it"
     l = dict(unwrap(model).named_modules(remove_duplicate=False)).get(name)
@@ -340,6 +341,7 @@ def _flat_indices(name, i, w):
     if i.numel() and i.is_floating_point(): raise ValueError(f'indices: those for layer {name!r} must be integers or a mask, not {i.dtype}')
     return i.long().flatten().unique()
 
+# %% ../nbs/03_class_pruning.ipynb #6ab157d3
 @dataclass(eq=False, repr=False)
 class Cut:
     "Weights that are set to zero: per layer flat indices into the weight, in rising order, and the values that stood there"
@@ -360,7 +362,7 @@ class Cut:
     def __len__(self): return sum(map(len, self.indices.values()))
     def __repr__(self): return f'Cut of {len(self):,} weights: ' + ', '.join(f'{len(i):,} in {n!r}' for n,i in self.indices.items())
 
-# %% ../nbs/03_class_pruning.ipynb #1dfe54ff
+# %% ../nbs/03_class_pruning.ipynb #5dcfdd97
 @patch
 def weights(self:Cut,
     model:nn.Module
@@ -380,6 +382,7 @@ def _expect(cut, model, why):
         now = w.detach().take(i)
         if not ((now==v) | (now==0)).all(): raise ValueError(f'layer {n!r} holds other values than those this cut removes, {why}')
 
+# %% ../nbs/03_class_pruning.ipynb #083abdaa
 @patch
 @torch.no_grad()
 def apply(self:Cut,
@@ -683,7 +686,7 @@ def _levels_in_place(model, plan, dl):
     finally:
         for n,w in ws.items(): w.copy_(kept[n])
 
-# %% ../nbs/03_class_pruning.ipynb #9e57e9c3
+# %% ../nbs/03_class_pruning.ipynb #ba6acbcb
 def _plan(model, scores, ks):
     "Distinct levels in rising order, and per level the weights of each layer that fall at it"
     _check_scores(model, scores)
@@ -707,6 +710,7 @@ def _answers(cache, model, plan, progress):
         for i,batches in enumerate(_bar(_levels_in_place(model, plan, cache.dl), progress, len(plan))):
             for ok,y in batches: yield i, ok, y
 
+# %% ../nbs/03_class_pruning.ipynb #0293260e
 @torch.no_grad()
 def prune_curve(
     model:nn.Module, # left as it was
@@ -868,13 +872,14 @@ def _compare(model, cut, target, loaders, layers):
     res.columns = pd.MultiIndex.from_tuples(res.columns)
     return res
 
-# %% ../nbs/03_class_pruning.ipynb #583b03a0
+# %% ../nbs/03_class_pruning.ipynb #33c65279
 class _Shown:
     "A loader that shows how far it has been read"
     def __init__(self, dl, display): self.dl,self.display = dl,display
     def __len__(self): return len(self.dl)
     def __iter__(self): return iter(_bar(self.dl, self.display))
 
+# %% ../nbs/03_class_pruning.ipynb #bbcad6d3
 @patch
 def forget(self:Learner,
     target:int, # class to forget
