@@ -114,7 +114,8 @@ def floor(learn, dls, rate, most):
     "CPU seconds for the multiply-adds that the levels need: changed units times the width above, and the outputs"
     net,n_img = learn.model,len(dls.test.dataset)
     means,ks = class_means(net, dls.test),[int(k) for k in np.linspace(0, most, 50)]
-    first,last = inner(net)
+    (first,last),head = inner(net),list(linears(net).values())[-1]
+    mid,out = head.in_features,head.out_features
     res = {}
     for what,names in {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}.items():
         macs = 0
@@ -127,7 +128,7 @@ def floor(learn, dls, rate, most):
                     rows[n] = len({i//s[n].shape[1] for i in now-prev[n]})
                     macs += len(now-prev[n])*n_img # the cut weights themselves
                     prev[n] = now
-                macs += n_img*(rows[first]*400+400*10 if first in names else rows[last]*10)
+                macs += n_img*(rows[first]*mid+mid*out if first in names else rows[last]*out)
         res[what] = macs/rate
     return res
 

@@ -174,7 +174,12 @@ def _write(out, res, learn, result, counts):
     put('report.html', lambda p: p.write_text(page, encoding='utf-8'))
     put('result.json', lambda p: p.write_text(json.dumps(result, indent=1), encoding='utf-8'))
 
-# %% ../nbs/12_cli.ipynb #8a381adc
+# %% ../nbs/12_cli.ipynb #2af91a08
+def _print(res):
+    "What `learn.forget` did, for people"
+    print(res, '\n')
+    print((100*res.table['test']).round(2).rename(columns=dict(target=f'{res.name!r} right (test, %)', retain='others right (test, %)')).to_string(na_rep=''))
+
 @app.command('forget')
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
@@ -208,8 +213,7 @@ def forget_command(
     result = _result(res, learn, data, recipe, seed, model)
     if out: _write(out, res, learn, result, (before, answers(learn.model, t)))
     if as_json: return print(json.dumps(result, indent=1))
-    print(res, '\n')
-    print((100*res.table['test']).round(2).rename(columns=dict(target=f'{res.name!r} right (test, %)', retain='others right (test, %)')).to_string(na_rep=''))
+    _print(res)
     if out: print(f'\nWritten to {out}: report.html, result.json, curve.csv, cut.safetensors, model.safetensors, curve.png, answers.png')
 
 # %% ../nbs/12_cli.ipynb #b4c248c1

@@ -409,7 +409,7 @@ def retake(self:Cut, model)->Cut:
     self.weights(model)
     return Cut.take(model, self.indices, **self.meta)
 
-# %% ../nbs/03_class_pruning.ipynb #4dd6078c
+# %% ../nbs/03_class_pruning.ipynb #5213a6e3
 @patch
 def __or__(self:Cut, o:Cut)->Cut:
     "The union of two cuts of one model"
@@ -420,8 +420,7 @@ def __or__(self:Cut, o:Cut)->Cut:
         i,v = [torch.cat([getattr(c, what)[n].to(dev) for c in (self, o) if n in c.shapes]) for what in ('indices', 'values')]
         idx[n],where = i.unique(return_inverse=True)
         vals[n] = v.new_zeros(len(idx[n]))
-        known = (v!=0).nonzero().flatten()
-        vals[n][where[known]] = v[known]
+        for known in (v.signbit(), v!=0): vals[n][where[known]] = v[known] # signs of zeros first
         if not ((vals[n][where]==v) | (v==0)).all(): raise ValueError(f'the cuts remove different values from layer {n!r}; they were taken from different models')
     same = {k: v for k,v in self.meta.items() if o.meta.get(k)==v}
     return Cut(idx, vals, shapes, same)
@@ -460,13 +459,14 @@ def load(cls:Cut,
         if not ok or (len(i) and not (0 <= i[0] and i[-1] < math.prod(s) and (i.diff()>0).all())): raise ValueError(f'{path} is damaged: its entries for layer {n!r} are no cut')
     return cls(idx, vals, shapes, note['meta'])
 
-# %% ../nbs/03_class_pruning.ipynb #fff9fa76
+# %% ../nbs/03_class_pruning.ipynb #e19e3806
 @patch
 def to_torch_prune(self:Cut,
     model:nn.Module # its cut layers get `weight_orig` and `weight_mask`
 )->nn.Module: # the same model
     "Apply the cut as masks of `torch.nn.utils.prune`"
     from torch.nn.utils import prune
+    _expect(self, model, 'so they cannot stand under its masks: it is another model, or was trained since; cut.retake(model) takes a cut of it')
     self.undo(model) # the originals belong under the mask
     for n,w,i,v in list(_pairs(self, model)):
         prune.custom_from_mask(unwrap(model).get_submodule(n), 'weight', torch.ones_like(w).put_(i, torch.zeros_like(v)))
@@ -575,7 +575,7 @@ def _finite(out):
     if not out.isfinite().all(): raise ValueError('dl: the outputs of the model are not finite (NaN or infinite); clean the data')
     return out
 
-# %% ../nbs/03_class_pruning.ipynb #c3ccae79
+# %% ../nbs/03_class_pruning.ipynb #0d7bbfb1
 class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
@@ -588,7 +588,7 @@ class CachedInputs:
             xs,ys = zip(*[(_run(before, x), y) for x,y in (_xy(b, _device(model)) for b in self.dl)])
             self.y = list(torch.cat(ys).split(chunk))
             self.x = [c.T.contiguous() for c in torch.cat(xs).flatten(1).split(chunk)] # features by images
-            self.z = [{} for _ in self.x]
+            self.z,self.h = [{} for _ in self.x],[{0: x} for x in self.x]
             for i in range(len(self.x)): _finite(self.sums(i, len(self.links)-1))
 
     def act(self, i, z, out=None):
@@ -608,85 +608,144 @@ class CachedInputs:
 
     def inputs(self, chunk, i):
         "Inputs of link `i` of the intact network"
-        return self.x[chunk] if i==0 else self.act(i-1, self.sums(chunk, i-1))
+        if i not in self.h[chunk]: self.h[chunk][i] = self.act(i-1, self.sums(chunk, i-1))
+        return self.h[chunk][i]
 
-    def check(self, model):
-        "Refuse a model other than the one that was remembered"
-        if model is not self.model or (self.chain and any(not torch.equal(w, l.weight) for w,(_,l,_) in zip(self.weights, self.links))):
-            raise ValueError('dl: these CachedInputs were made for another model, or its weights have changed since; make new ones')
+# %% ../nbs/03_class_pruning.ipynb #4f057395
+@patch
+def check(self:CachedInputs, model):
+    "Refuse a model other than the one that was remembered"
+    if model is not self.model or (self.chain and any(not torch.equal(w, l.weight) for w,(_,l,_) in zip(self.weights, self.links))):
+        raise ValueError('dl: these CachedInputs were made for another model, or its weights have changed since; make new ones')
 
-# %% ../nbs/03_class_pruning.ipynb #91673aea
+# %% ../nbs/03_class_pruning.ipynb #ba4189c3
 class _Drop:
     "Weights of one layer that fall at one level"
     def __init__(self, w, idx):
         r,c,self.v = idx//w.shape[1],idx%w.shape[1],w.take(idx)
-        self.many,self.at = 20*len(idx) > w.numel(),c*len(w)+r # places in the transposed weight
+        self.at = c*len(w)+r # places in the transposed weight
         self.rows,inv = r.unique(return_inverse=True)
-        self.csr = None
+        self.many,self.most = 20*len(idx) > w.numel(),len(self.rows) > 0.8*len(w)
         if w.device.type=='cpu' and torch.backends.mkl.is_available():
-            order,ends = idx.argsort(),F.pad(r.bincount(minlength=len(w)).cumsum(0), (1, 0))
+            n = len(w) if self.most else len(self.rows)
+            order,ends = idx.argsort(),F.pad((r if self.most else inv).bincount(minlength=n).cumsum(0), (1, 0))
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore') # PyTorch calls its CSR format a beta
-                self.csr = torch.sparse_csr_tensor(ends, c[order], self.v[order], w.shape, check_invariants=False)
+                self.m,self.cols = torch.sparse_csr_tensor(ends.int(), c[order].int(), self.v[order], (n, w.shape[1]), check_invariants=False),None
         else:
             self.cols,inv_c = c.unique(return_inverse=True)
-            self.dense = w.new_zeros(len(self.rows), len(self.cols))
-            self.dense[inv,inv_c] = self.v
+            self.m = w.new_zeros(len(self.rows), len(self.cols))
+            self.m[inv,inv_c] = self.v
 
-    def take_away(self, z, h):
+    def carried(self, h, out):
+        "What these weights carry of inputs `h`, one row per unit of `rows`, written to `out`"
+        return torch.mm(self.m, h[self.cols], out=out) if self.cols is not None else out.zero_().addmm_(self.m, h)
+
+    def take_away(self, z, h, room):
         "Subtract from sums `z` what these weights carried of inputs `h`"
-        if self.csr is not None: z.addmm_(self.csr, h, alpha=-1)
-        else: z.index_add_(0, self.rows, self.dense @ h[self.cols], alpha=-1)
+        if self.most and self.cols is None: z.addmm_(self.m, h, alpha=-1)
+        else: z.index_add_(0, self.rows, self.carried(h, room[:len(self.rows)]), alpha=-1)
 
-# %% ../nbs/03_class_pruning.ipynb #461c6013
-def _levels(cache, chunk, drops, first):
-    "Yields per level which images of one chunk the cut network gets right; `drops` holds per level a dict of link to `_Drop`"
-    n,y = len(cache.links),cache.y[chunk]
-    wts = [w.T.contiguous() for w in cache.weights]
-    hs = [cache.inputs(chunk, i).clone() if i>first else cache.inputs(chunk, i) if i==first else None for i in range(n)]
-    zs = [cache.sums(chunk, i).clone() if i>=first else None for i in range(n)]
-    tol = 1e-4*zs[-1].abs().max() + 1e-5*max(z.abs().max() for z in zs if z is not None)
-    for level in drops:
+# %% ../nbs/03_class_pruning.ipynb #3b0b4ea0
+class _Climb:
+    "Sums of the cut network for one chunk of images, level by level"
+    def __init__(self, cache, chunk, wts, first, cut):
+        self.cache,self.wts,self.first,self.last = cache,wts,first,len(cache.links)-1
+        self.z = {i: cache.sums(chunk, i).clone() for i in range(first, self.last+1)}
+        self.room = {i: torch.empty(3, *self.z[i].shape).to(self.z[i]) for i in cut} # written over and over, which is faster than new memory
+        self.h = {i: torch.empty_like(self.z[i-1]) for i in range(first+1, self.last+1)}
+        self.h[first],self.kept = cache.inputs(chunk, first),{i for i in cut if i>first}
+        for i in self.kept: self.act(i-1)
+
+    def act(self, i): return self.cache.act(i, self.z[i], out=self.h[i+1])
+
+    def rows(self, i, d):
+        "Let the weights of `d` fall at link `i`; returns how the activations of its units change"
+        z,(old,new,lost) = self.z[i],self.room[i][:,:len(d.rows)]
+        d.carried(self.h[i], lost)
+        if i<self.last:
+            torch.index_select(z, 0, d.rows, out=new)
+            self.cache.act(i, new, out=old)
+            self.cache.act(i, new.sub_(lost), out=new).sub_(old)
+            if i+1 in self.kept: self.h[i+1].index_add_(0, d.rows, new)
+        z.index_add_(0, d.rows, lost, alpha=-1)
+        return new
+
+    def all(self, i, d, afresh):
+        "Bring all sums of link `i` up to date, and the activations above"
+        if afresh:
+            if i>self.first and i not in self.kept: self.act(i-1)
+            self.cache.link(i, self.wts[i].T, self.h[i], out=self.z[i])
+        elif d is not None: d.take_away(self.z[i], self.h[i], self.room[i][0])
+        if i+1 in self.kept: self.act(i)
+
+    def level(self, level):
+        "Let one level's weights fall (a dict of link to `_Drop`); returns the outputs, units by images"
         moved = None # what changed below: None, or (rows of the input, difference), rows None meaning all
-        for i in range(first, n):
-            z,wt,d = zs[i],wts[i],level.get(i)
+        for i in range(self.first, self.last+1):
+            wt,d = self.wts[i],level.get(i)
             if moved is None and d is None: continue
-            afresh = d is not None and d.many or moved is not None and (moved[0] is None or len(moved[0]) > 0.7*len(wt))
-            if moved is not None and not afresh: z.addmm_(wt.index_select(0, moved[0]).T, moved[1])
+            afresh = d is not None and d.many or moved is not None and moved[0] is None
+            if moved is not None and not afresh: self.z[i].addmm_(wt.index_select(0, moved[0]).T, moved[1])
             if d is not None: wt.put_(d.at, torch.zeros_like(d.v))
-            if afresh: cache.link(i, wt.T, hs[i], out=z)
-            elif d is not None: d.take_away(z, hs[i])
-            if i == n-1: break
-            if afresh or moved is not None or i==n-2: moved = None,cache.act(i, z, out=hs[i+1])
-            else:
-                new = cache.act(i, z.index_select(0, d.rows))
-                moved = d.rows,new-hs[i+1].index_select(0, d.rows)
-                hs[i+1].index_copy_(0, d.rows, new)
-        yield _right(cache, wts, hs[first], zs[-1], y, tol, first)
+            if moved is None and not afresh and not d.most: moved = d.rows,self.rows(i, d)
+            else: moved = None,self.all(i, d, afresh)
+        return self.z[self.last]
 
-def _right(cache, wts, x, z, y, tol, first):
-    "Which images are right; those whose own output and the best other come within `tol` are computed afresh from `x`"
-    gap = z.gather(0, y[None])[0] - z.scatter(0, y[None], -torch.inf).amax(0)
-    ok,close = gap>0,(gap.abs()<=tol).nonzero().flatten()
-    if len(close):
-        t = x[:,close]
-        for i in range(first, len(wts)): t = cache.link(i, wts[i].T, t if i==first else cache.act(i-1, t))
-        ok[close] = t.argmax(0)==y[close]
+def _outputs(cache, chunk, wts, drops, first):
+    "Outputs of the cut network for one chunk, levels by outputs by images"
+    climb = _Climb(cache, chunk, wts, first, {i for level in drops for i in level})
+    res = torch.stack([climb.level(level).clone() for level in drops])
+    for level in drops:
+        for i,d in level.items(): wts[i].put_(d.at, d.v)
+    return res
+
+# %% ../nbs/03_class_pruning.ipynb #a9073f56
+def _leads(out, y):
+    "Lead of the output of class `y` over the best other one, levels by images; `out`: levels by outputs by images"
+    own = y.expand(len(out), 1, -1)
+    return (out.gather(1, own) - out.scatter(1, own, -torch.inf).amax(1, keepdim=True))[:,0]
+
+def _settle(cache, ok, close, wts, drops, first):
+    "Compute afresh what is `close` (levels by images) and write to `ok` whether it is right"
+    x,y = [cache.inputs(c, first) for c in range(len(cache.x))],torch.cat(cache.y)
+    size,n = x[0].shape[1],len(wts)
+    for l,level in enumerate(drops):
+        for i,d in level.items(): wts[i].put_(d.at, torch.zeros_like(d.v))
+        at = close[l].nonzero().flatten()
+        if not len(at): continue
+        h = torch.stack([x[j//size][:,j%size] for j in at.tolist()], 1)
+        for i in range(first, n): h = cache.link(i, wts[i].T, h if i==first else cache.act(i-1, h))
+        ok[l,at] = h.argmax(0)==y[at]
+
+def _right(cache, drops, first, progress):
+    "Which images are right at each level (levels by images)"
+    wts,leads,tols = [w.T.contiguous() for w in cache.weights],[],[]
+    for c,y in enumerate(_bar(cache.y, progress)):
+        out = _outputs(cache, c, wts, drops, first)
+        leads.append(_leads(out, y))
+        biggest = max(cache.sums(c, i).abs().max() for i in range(first, len(wts)))
+        tols.append((1e-4*cache.sums(c, len(wts)-1).abs().max() + 1e-5*biggest).expand(len(y)))
+    lead = torch.cat(leads, 1)
+    ok = lead>0
+    _settle(cache, ok, lead.abs()<=torch.cat(tols), wts, drops, first)
     return ok
 
-# %% ../nbs/03_class_pruning.ipynb #ef4769a7
-def _levels_in_place(model, plan, dl):
-    "Yields per level an iterator of (which are right, classes) over the batches of `dl`; the weights of `model` are restored at the end"
+# %% ../nbs/03_class_pruning.ipynb #69d9d9e6
+def _right_in_place(model, plan, dl, progress):
+    "Which images are right at each level (levels by images), by evaluating `model` level by level; its weights are restored at the end"
     ws = {n: _weight(model, n) for n in plan[0]}
     kept = {n: w.detach().clone() for n,w in ws.items()}
     try:
-        for drops in plan:
+        res = []
+        for drops in _bar(plan, progress):
             for n,idx in drops.items(): ws[n].put_(idx, ws[n].new_zeros(len(idx)))
-            yield ((_finite(model(x)).argmax(1)==y, y) for x,y in (_xy(b, _device(model)) for b in dl))
+            res.append(torch.cat([_finite(model(x)).argmax(1)==y for x,y in (_xy(b, _device(model)) for b in dl)]))
+        return torch.stack(res)
     finally:
         for n,w in ws.items(): w.copy_(kept[n])
 
-# %% ../nbs/03_class_pruning.ipynb #ba6acbcb
+# %% ../nbs/03_class_pruning.ipynb #97dd4578
 def _plan(model, scores, ks):
     "Distinct levels in rising order, and per level the weights of each layer that fall at it"
     _check_scores(model, scores)
@@ -699,18 +758,14 @@ def _plan(model, scores, ks):
     return levels, [{n: order[n][(c[i-1] if i else 0):c[i]].to(_weight(model, n).device) for n,c in counts.items()} for i in range(len(levels))]
 
 def _answers(cache, model, plan, progress):
-    "(level, which images are right, classes) for all levels and all images"
+    "Which images are right at each level (levels by images), and the classes of the images"
     names = [l[0] for l in cache.links] if cache.chain else []
     used = [i for i,n in enumerate(names) if n in plan[0]]
-    if len(used) == len(plan[0]):
-        drops = [{i: _Drop(cache.weights[i], p[names[i]]) for i in used if len(p[names[i]])} for p in plan]
-        for c,y in enumerate(_bar(cache.y, progress)):
-            for i,ok in enumerate(_levels(cache, c, drops, used[0])): yield i, ok, y
-    else:
-        for i,batches in enumerate(_bar(_levels_in_place(model, plan, cache.dl), progress, len(plan))):
-            for ok,y in batches: yield i, ok, y
+    if len(used) < len(plan[0]): return _right_in_place(model, plan, cache.dl, progress),torch.cat([_xy(b, _device(model))[1] for b in cache.dl])
+    drops = [{i: _Drop(cache.weights[i], p[names[i]]) for i in used if len(p[names[i]])} for p in plan]
+    return _right(cache, drops, used[0], progress),torch.cat(cache.y)
 
-# %% ../nbs/03_class_pruning.ipynb #0293260e
+# %% ../nbs/03_class_pruning.ipynb #93b056ba
 @torch.no_grad()
 def prune_curve(
     model:nn.Module, # left as it was
@@ -724,14 +779,10 @@ def prune_curve(
     cache = dl if isinstance(dl, CachedInputs) else CachedInputs(model, dl)
     cache.check(model)
     levels,plan = _plan(model, scores, ks)
-    right,n = torch.zeros(len(levels), 2, dtype=torch.long),torch.zeros(len(levels), 2, dtype=torch.long)
-    with watching(model, {}, None):
-        for i,ok,y in _answers(cache, model, plan, progress):
-            t = y==target
-            right[i] += torch.stack([(ok & t).sum(), (ok & ~t).sum()]).cpu()
-            n[i] += torch.stack([t.sum(), (~t).sum()]).cpu()
-    if not n.all(): raise ValueError(f'target={target}: dl must hold items of it and of other classes')
-    acc = dict(zip(levels, (right.double()/n).tolist()))
+    with watching(model, {}, None): ok,y = _answers(cache, model, plan, progress)
+    t = y==target
+    if t.all() or not t.any(): raise ValueError(f'target={target}: dl must hold items of it and of other classes')
+    acc = dict(zip(levels, zip(*[ok[:,at].double().mean(1).tolist() for at in (t, ~t)])))
     return pd.DataFrame([(k, *acc[k]) for k in ks], columns=['k', 'target', 'retain'])
 
 # %% ../nbs/03_class_pruning.ipynb #f00c6c9c
@@ -840,15 +891,16 @@ class Forgotten:
         for ax,y in zip(fig.axes, (self.goal, floor)): ax.axhline(100*y, color='0.4', lw=1, ls='--')
         return fig
 
-# %% ../nbs/03_class_pruning.ipynb #74ef960b
+# %% ../nbs/03_class_pruning.ipynb #590c12f0
 def _row_zeroed(model, dl, target):
     "Accuracies with the last layer's row for `target` set to zero, the control that forgets nothing"
     last = list(linears(model).values())[-1]
     kept = [(p, p.detach().clone()) for p in last._parameters.values() if p is not None]
-    if len(kept[0][0]) <= target: return float('nan'), float('nan')
+    rows = [p.T if type(last).__name__=='Conv1D' and p.ndim==2 else p for p,_ in kept] # outputs first
+    if len(rows[0]) <= target: return float('nan'), float('nan')
     try:
         with torch.no_grad():
-            for p,_ in kept: p[target] = 0
+            for p in rows: p[target] = 0
         return class_accuracies(model, dl, target)
     finally:
         with torch.no_grad():

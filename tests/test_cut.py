@@ -157,3 +157,19 @@ def test_largest_arguments():
     with pytest.raises(ValueError, match='NaN'): largest(m, {'3': torch.full((5, 6), float('nan'))}, 1)
     with pytest.raises(ValueError, match='shape'): largest(m, {'3': torch.rand(6, 5)}, 1)
     with pytest.raises(ValueError, match='empty'): largest(m, {}, 1)
+
+def test_union_keeps_signs_of_zeros():
+    m = mlp((6, 5, 4, 3))
+    m[3].weight.data[0,0] = -0.
+    before = m[3].weight.detach().clone()
+    a,b = Cut.take(m, {'3': [0, 5]}),Cut.take(m, {'3': [5, 7]})
+    (a | b).apply(m)
+    (a | b).undo(m)
+    assert torch.equal(before.view(torch.int32), m[3].weight.view(torch.int32))
+
+def test_masks_refuse_another_model():
+    m = mlp((6, 5, 4, 3))
+    c = Cut.take(m, {'3': [0, 5]})
+    other = copy.deepcopy(m)
+    other[3].weight.data += 1
+    with pytest.raises(ValueError, match='another model, or was trained since'): c.to_torch_prune(other)
