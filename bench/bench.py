@@ -5,7 +5,7 @@
 All figures are CPU time of this process on one thread (`time.process_time`; with several threads, waiting counts as work).
 The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with `--full`.
 """
-import argparse, copy, json, os, platform, subprocess, sys, time
+import argparse, copy, json, os, platform, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.progress import *
@@ -132,6 +132,27 @@ def floor(learn, dls, rate, most):
         res[what] = macs/rate
     return res
 
+def auditing(dls):
+    "The parts of an audit, each against training the network once (one thread, gold networks there)"
+    from functools import partial
+    import forgetprune.audit as A
+    from forgetprune.outputs import get_gold
+    trained,again = get_learner(dls, seed=0),get_learner(dls, seed=0)
+    with again.no_bar(), again.no_logging(), tempfile.TemporaryDirectory() as d: train_s,_ = cpu(lambda: train(again, d))
+    with trained.no_bar(), trained.no_logging(): train(trained)
+    gold = [get_gold(trained, 7, s, progress=False) for s in (0, 1000)]
+    cut = largest(trained.model, maav_difference(trained.model, *class_split(dls.train, 7)), 20_000)
+    cut.apply(trained.model)
+    parts = {}
+    for name in ('_relearn_all', 'probe', 'membership', 'distances', 'over_suppression'):
+        def timed(*a, f=getattr(A, name), name=name, **k):
+            t,res = cpu(partial(f, *a, **k))
+            parts[name] = parts.get(name, 0)+t
+            return res
+        setattr(A, name, timed)
+    total,_ = cpu(lambda: A.audit(trained, 7, gold, cut, progress=False))
+    return [dict(what=f'audit: {n.strip("_")} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=float('nan'), limit_is='') for n,t in {**parts, 'in all': total}.items()]
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json')
@@ -141,7 +162,7 @@ def main():
     learn = get_learner(dls, seed=0)
     with learn.no_bar(), learn.no_logging(): train(learn)
     rate = matmul_rate()
-    rows = scoring(learn, dls, rate)
+    rows = scoring(learn, dls, rate)+auditing(dls)
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, a.full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):

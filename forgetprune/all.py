@@ -8,3 +8,6 @@ from forgetprune.data import *
 from forgetprune.models import *
 from forgetprune.layers import *
 from forgetprune.forget import *
+from forgetprune.outputs import *
+from forgetprune.audit import *
+from forgetprune.erase import *

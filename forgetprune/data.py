@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['idx_files', 'md5s', 'torchvision_names', 'sources', 'datasets', 'data_root', 'md5', 'DataError', 'missing_files',
            'from_torchvision', 'from_npm', 'from_debian', 'fetch', 'TensorDL', 'SplitDataLoaders', 'get_dls',
-           'show_images', 'in_memory', 'class_split']
+           'show_images', 'in_memory', 'class_split', 'without']
 
 # %% ../nbs/00_data.ipynb #4fb01e30
 import gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile, time
@@ -257,3 +257,15 @@ def class_split(
         there = ', '.join(map(str, y.unique().tolist()))
         raise ValueError(f'class {c!r}: {"no item" if n==0 else "every item"} is of this class; the classes there are {there}')
     return tuple(dl.new(TensorDataset(*(t[m] for t in dl.tensors))) for m in (y==c, y!=c))
+
+# %% ../nbs/00_data.ipynb #3d0f0408
+def without(
+    dls:SplitDataLoaders, # from `get_dls`
+    c:int # the class to leave out
+)->SplitDataLoaders: # remembers `c` as `.without`
+    "The same loaders with no item of class `c` to train on; validation and test sets are whole"
+    _,rest = class_split(dls.train, c)
+    train = rest.new(bs=min(dls.train.bs, len(rest.dataset)), shuffle=dls.train.shuffle, drop_last=dls.train.drop_last)
+    res = SplitDataLoaders(train, *[dl.new() for dl in dls.loaders[1:]], path=dls.path, device=dls.device)
+    res.vocab,res.c,res.name,res.seed,res.without = dls.vocab,dls.c,dls.name,dls.seed,int(c)
+    return res

@@ -6,7 +6,7 @@
 __all__ = ['criteria', 'watching', 'default_layers', 'pick_layers', 'ClassMeans', 'class_means', 'difference', 'maav_difference',
            'ratio', 'maav_ratio', 'magnitude', 'random_scores', 'gradient_moments', 'taylor', 'ssd', 'margin',
            'output_aware', 'get_scores', 'Cut', 'top_indices', 'largest', 'class_accuracies', 'naive_curve',
-           'CachedInputs', 'prune_curve', 'plot_curves', 'KeepCut', 'search_k', 'Forgotten']
+           'CachedInputs', 'prune_curve', 'plot_curves', 'KeepCut', 'search_k', 'Forgotten', 'row_zeroed']
 
 # %% ../nbs/03_class_pruning.ipynb #d4b3dad8
 from . import __version__
@@ -891,26 +891,25 @@ class Forgotten:
         for ax,y in zip(fig.axes, (self.goal, floor)): ax.axhline(100*y, color='0.4', lw=1, ls='--')
         return fig
 
-# %% ../nbs/03_class_pruning.ipynb #590c12f0
-def _row_zeroed(model, dl, target):
-    "Accuracies with the last layer's row for `target` set to zero, the control that forgets nothing"
-    last = list(linears(model).values())[-1]
-    kept = [(p, p.detach().clone()) for p in last._parameters.values() if p is not None]
-    rows = [p.T if type(last).__name__=='Conv1D' and p.ndim==2 else p for p,_ in kept] # outputs first
-    if len(rows[0]) <= target: return float('nan'), float('nan')
-    try:
-        with torch.no_grad():
-            for p in rows: p[target] = 0
-        return class_accuracies(model, dl, target)
-    finally:
-        with torch.no_grad():
-            for p,old in kept: p.copy_(old)
+# %% ../nbs/03_class_pruning.ipynb #d58622c9
+def row_zeroed(
+    model:nn.Module, # left as it was
+    target:int # the output to switch off
+)->nn.Module: # a copy
+    "The control that forgets nothing: the last layer's weights and bias for one output set to zero"
+    res = copy.deepcopy(unwrap(model))
+    last = list(linears(res).values())[-1]
+    for p in last._parameters.values():
+        if p is not None: (p.data.T if type(last).__name__=='Conv1D' and p.ndim==2 else p.data)[target] = 0
+    return res
 
 def _compare(model, cut, target, loaders, layers):
     "Accuracies of the intact model, of `cut` and of its controls, on each of `loaders`"
     sizes = {n: len(i) for n,i in cut.indices.items()}
     like = lambda s: Cut.take(model, {n: top_indices(s[n], k) for n,k in sizes.items()})
     cuts = {'cut': cut, 'random weights': like(random_scores(model, layers=layers, seed=10007)), 'largest weights': like(magnitude(model, layers=layers))}
+    last = list(linears(model).values())[-1]
+    outs = last.weight.shape[type(last).__name__=='Conv1D']
     rows = {'as trained': {}, **{n: {} for n in cuts}, 'output switched off': {}}
     for part,dl in loaders.items():
         def put(row, acc): rows[row] |= {(part, 'target'): acc[0], (part, 'retain'): acc[1]}
@@ -919,7 +918,7 @@ def _compare(model, cut, target, loaders, layers):
             c.apply(model)
             try: put(n, class_accuracies(model, dl, target))
             finally: c.undo(model)
-        put('output switched off', _row_zeroed(model, dl, target))
+        put('output switched off', class_accuracies(row_zeroed(model, target), dl, target) if target < outs else (float('nan'),)*2)
     res = pd.DataFrame(rows).T
     res.columns = pd.MultiIndex.from_tuples(res.columns)
     return res

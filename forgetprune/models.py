@@ -168,10 +168,11 @@ def load_model(
     except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f'{path}: its weights do not fit its note {about["arch"]} ({e})') from e
     return model.eval(), about
 
-# %% ../nbs/01_models.ipynb #224a79b6
+# %% ../nbs/01_models.ipynb #6f8f4117
 recipes = {
     'sgd': dict(opt='sgd', lr=0.05, epochs=8, one_cycle=True),
     'adam': dict(opt='adam', lr=1e-3, epochs=4, one_cycle=True),
+    'softmax': dict(opt='sgd', lr=0.05, epochs=8, one_cycle=True, loss='cross_entropy'),
     'original': dict(opt='adam', lr=1e-4, epochs=20, one_cycle=False, eps=1e-3, wd=0., clip=1., reduction='sum', start='original')}
 
 def original_start(
@@ -182,7 +183,7 @@ def original_start(
         if isinstance(l, nn.Linear): nn.init.normal_(l.weight, std=(3/sum(l.weight.shape))**0.5); nn.init.constant_(l.bias, 0.1)
     return model
 
-# %% ../nbs/01_models.ipynb #dc11f1d1
+# %% ../nbs/01_models.ipynb #df7b0c53
 def get_learner(
     dls, # fastai `DataLoaders`, for example from `get_dls`
     arch:dict=None, # {'name': 'mlp' or 'cnn', and its arguments}; an `mlp` that fits the data if omitted
@@ -190,7 +191,7 @@ def get_learner(
     seed:int=0, # for the start of the weights
     **kwargs # to fastai's `Learner`
 )->Learner: # `.arch` and `.recipe` remember how it was made
-    "A fastai `Learner` with squared error and accuracy"
+    "A fastai `Learner` with the loss of the recipe (squared error, unless it says otherwise) and accuracy"
     if isinstance(recipe, str) and recipe not in recipes: raise ValueError(f'recipe={recipe!r} is unknown; there are {", ".join(recipes)}')
     r = recipes[recipe] if isinstance(recipe, str) else recipe
     arch = arch or dict(name='mlp', sizes=(dls.valid.one_batch()[0][0].numel(), 1000, 800, 400, dls.c))
@@ -199,12 +200,12 @@ def get_learner(
     if r.get('start')=='original': original_start(model)
     opt = partial(SGD, mom=0.9) if r['opt']=='sgd' else partial(Adam, eps=r.get('eps', 1e-5), wd=r.get('wd', 0.01))
     cbs = [GradientClip(r['clip'])] if r.get('clip') else []
-    learn = Learner(dls, model, loss_func=partial(squared_error, reduction=r.get('reduction', 'mean')), opt_func=opt,
-                    metrics=accuracy, cbs=cbs, **kwargs)
+    loss = nn.CrossEntropyLoss() if r.get('loss')=='cross_entropy' else partial(squared_error, reduction=r.get('reduction', 'mean'))
+    learn = Learner(dls, model, loss_func=loss, opt_func=opt, metrics=accuracy, cbs=cbs, **kwargs)
     learn.arch,learn.recipe,learn.seed = arch,r,seed
     return learn
 
-# %% ../nbs/01_models.ipynb #206ca66e
+# %% ../nbs/01_models.ipynb #327edd41
 def model_file(
     learn:Learner, # from `get_learner`
     folder=None # where trained networks are kept; `models` below the data root if omitted
@@ -213,6 +214,7 @@ def model_file(
     d = learn.dls
     what = dict(data=getattr(d, 'name', None), n=len(d.train_ds), bs=d.train.bs, data_seed=getattr(d, 'seed', None),
                 arch=learn.arch, recipe=learn.recipe, seed=learn.seed, format=1)
+    if hasattr(d, 'without'): what['without'] = d.without
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or Path(d.path)/'models')/f"{what['data']}-{learn.arch['name']}-{learn.recipe['opt']}-{learn.seed}-{key}.safetensors"
 

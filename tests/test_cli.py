@@ -96,3 +96,37 @@ def test_interrupt_leaves_no_half_written_file(tmp_path, delay):
     assert p.returncode==130 and err.strip().splitlines()[-1].startswith('forgetprune: interrupted')
     assert list((tmp_path/'out').iterdir())==[]
     assert not (tmp_path/'d'/'models').exists() or all(not f.name.startswith('.') for f in (tmp_path/'d'/'models').iterdir())
+
+def test_audit_is_added_to_a_finished_run(done, tmp_path):
+    import shutil
+    d,_ = done
+    out = tmp_path/'run'
+    shutil.copytree(d/'out', out)
+    model = (out/'model.safetensors').read_bytes()
+    for _ in range(2): # a second audit replaces the first
+        r = run('audit', out, '--path', d, '--repeats', 1)
+        assert r.returncode==0, r.stderr
+    res,page = json.loads((out/'result.json').read_text()),(out/'report.html').read_text()
+    assert res['audit']['verdict'] in ('present', 'suppressed', 'weakened', 'erased') and res['audit']['verdict'].upper() in r.stdout
+    assert page.count('<section id="audit">')==1 and 'http' not in page
+    assert json.loads((out/'audit.json').read_text())==res['audit'] and (out/'audit.png').read_bytes()[:4]==b'\x89PNG'
+    assert (out/'model.safetensors').read_bytes()==model
+    assert not list(out.glob('.*'))
+
+def test_forget_and_audit_at_once(done, tmp_path):
+    d,_ = done
+    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', tmp_path, '--audit', '--json')
+    assert r.returncode==0, r.stderr
+    assert json.loads(r.stdout)['audit']['name']=='7' and (tmp_path/'audit.png').exists()
+
+def test_audit_says_what_is_missing(done, tmp_path):
+    d,_ = done
+    r = run('audit', tmp_path)
+    assert r.returncode==2 and 'forgetprune forget --target 7 --out' in r.stderr and r.stderr.count('\n')==1
+    net = next(p for p in (d/'models').iterdir())
+    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--model', net, '--audit')
+    assert r.returncode==2 and '--gold FILE' in r.stderr
+    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--model', net, '--out', tmp_path)
+    assert r.returncode==0, r.stderr
+    r = run('audit', tmp_path, '--path', d)
+    assert r.returncode==2 and '--gold FILE' in r.stderr and not (tmp_path/'audit.json').exists()

@@ -1,0 +1,129 @@
+import copy, json, math
+import numpy as np, pytest, torch
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from conftest import same_state
+from forgetprune.audit import *
+from forgetprune.audit import _auc
+from forgetprune.data import class_split
+from forgetprune.forget import get_scores, largest, row_zeroed
+from forgetprune.models import get_learner, mlp
+from forgetprune.outputs import get_gold
+
+@pytest.fixture(scope='module')
+def golds(digits):
+    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe=dict(opt='adam', lr=3e-3, epochs=30, one_cycle=True), seed=0)
+    import tempfile
+    with tempfile.TemporaryDirectory() as d: return [get_gold(learn, 7, s, d, progress=False) for s in (0, 1)]
+
+def test_relearn_changes_a_copy_only(learn, digits, sevens):
+    before,rng = copy.deepcopy(learn.model.state_dict()),torch.get_rng_state()
+    m = row_zeroed(learn.model, 7)
+    zeroed = copy.deepcopy(m.state_dict())
+    back = relearn(learn, m, 7, bs=16)
+    assert same_state(before, learn.model.state_dict()) and same_state(zeroed, m.state_dict())
+    assert back.n_images > 0 and back.looked[0][:2]==(0, 0) and back.looked[-1][2] >= 0.9
+    again = relearn(learn, m, 7, bs=16)
+    assert again.looked==back.looked and torch.equal(rng, torch.get_rng_state())
+    assert relearn(learn, learn.model, 7, goal=0.5).n_images==0
+
+def test_held_weights_stay_zero(learn, sevens):
+    c = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 500)
+    m = c.apply(copy.deepcopy(learn.model))
+    kept = {}
+    class Look(Relearned):
+        def look(self):
+            kept['w'] = {n: w.detach().take(c.indices[n]).abs().max().item() for n,w in c.weights(self.learn.model).items()}
+            super().look()
+    import forgetprune.audit as A
+    old,A.Relearned = A.Relearned,Look
+    try: relearn(learn, m, 7, 'adam', cut=c, bs=16, goal=0.99)
+    finally: A.Relearned = old
+    assert set(kept['w'].values())=={0.}
+
+def test_gives_up(learn):
+    assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).n_images is None
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1, max_size=20))
+def test_auc_is_the_share_of_pairs_in_order(a, b):
+    want = np.mean([(x>y) + 0.5*(x==y) for x in a for y in b])
+    assert _auc(np.array(a, float), np.array(b, float)) == pytest.approx(want)
+
+def test_js_is_bounded_and_symmetric():
+    p,q = torch.rand(100, 5).softmax(1),(5*torch.rand(100, 5)).softmax(1)
+    d = js_divergence(p, q)
+    torch.testing.assert_close(d, js_divergence(q, p))
+    assert (0 <= d).all() and (d <= math.log(2)).all()
+    from scipy.spatial.distance import jensenshannon
+    np.testing.assert_allclose(d, jensenshannon(p.numpy(), q.numpy(), axis=1)**2, rtol=1e-3, atol=1e-6)
+
+def test_probabilities():
+    o = torch.tensor([[1., 2.], [-1., -2.]])
+    torch.testing.assert_close(probabilities(o, nn.CrossEntropyLoss()), o.softmax(1))
+    torch.testing.assert_close(probabilities(o), torch.tensor([[1/3, 2/3], [0.5, 0.5]]))
+
+def test_softmax_unless_squared_error():
+    from fastai.losses import LabelSmoothingCrossEntropyFlat, MSELossFlat
+    o = torch.tensor([[1., -2.]])
+    torch.testing.assert_close(probabilities(o, LabelSmoothingCrossEntropyFlat()), o.softmax(1))
+    torch.testing.assert_close(probabilities(o, MSELossFlat()), torch.tensor([[1., 0.]]))
+
+def test_frozen_layers_are_taught_too(learn):
+    m = row_zeroed(learn.model, 7).requires_grad_(False)
+    assert relearn(learn, m, 7, bs=16).n_images > 0 and not any(p.requires_grad for p in m.parameters())
+
+def test_membership_of_gold_itself_is_chance(learn, digits, golds):
+    t,tr = class_split(digits.test, 7)[0],class_split(digits.train, 7)[0]
+    m = membership(golds[0], golds[0], tr, t, learn.loss_func, 7)
+    assert m['losses']['auc'] == pytest.approx(0.5, abs=0.05) and m['neighbours']['low'] <= 0.5 <= m['neighbours']['high']
+    m = membership(learn.model, golds[0], tr, t, learn.loss_func, 7)
+    assert m['losses']['auc'] > 0.95 and m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
+
+@pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'), ('gold', 'erased')])
+def test_known_cases(learn, digits, golds, name, want):
+    learn.model = dict(base=learn.model, row=row_zeroed(learn.model, 7), gold=golds[0])[name]
+    before = copy.deepcopy(learn.model.state_dict())
+    res = audit(learn, 7, golds, progress=False, repeats=2)
+    assert res.verdict==want, res
+    assert same_state(before, learn.model.state_dict())
+    assert json.loads(res.to_json())['verdict']==want
+    assert len(res.plot().axes)==4
+
+def test_audit_of_a_cut_knows_the_network_before(learn, sevens, golds, digits):
+    c = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 600)
+    c.apply(learn.model)
+    res = audit(learn, 7, golds[0], c, progress=False, repeats=1)
+    assert res.table.loc[('accuracy', 'target'), 'before'] > 0.8
+    assert {'sgd', 'adam', 'sgd, cut held', 'adam, cut held'} <= set(res.table.loc['relearning / gold'].index)
+    assert res.table.loc[('relearning / gold', 'sgd'), 'gold']==1 and 'second gold' not in res.table
+
+def test_one_gold_or_validation_data_will_do(learn, golds, digits):
+    from fastai.basics import DataLoaders
+    learn.dls = DataLoaders(digits.train, digits.valid, device=digits.device)
+    learn.model = row_zeroed(learn.model, 7)
+    assert audit(learn, 7, golds[0], progress=False, repeats=1).verdict=='suppressed'
+
+def test_clear_errors(learn, golds, digits):
+    with pytest.raises(ValueError, match='gold has outputs of shape'): audit(learn, 7, mlp((64, 20, 5)), progress=False)
+    with pytest.raises(ValueError, match='gold does not take inputs'): audit(learn, 7, mlp((65, 20, 10)), progress=False)
+    with pytest.raises(ValueError, match='classes there are'): audit(learn, 11, golds, progress=False)
+    _,no_seven = class_split(digits.test, 7)
+    with pytest.raises(ValueError, match='class 7'): audit(learn, 7, golds, dl=no_seven, progress=False)
+    with pytest.raises(ValueError, match='was trained with it'): audit(learn, 7, copy.deepcopy(learn.model), progress=False)
+    for bad in ([], learn):
+        with pytest.raises(ValueError, match='give a module'): audit(learn, 7, bad, progress=False)
+    with pytest.raises(ValueError, match='raise `most`'): audit(learn, 7, golds, progress=False, most=2)
+
+def test_interrupt_leaves_everything(learn, golds, monkeypatch):
+    import forgetprune.audit as A
+    before,training = copy.deepcopy(learn.model.state_dict()),learn.model.training
+    def stop(*a, **k): raise KeyboardInterrupt
+    monkeypatch.setattr(A, 'probe', stop)
+    with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
+    assert same_state(before, learn.model.state_dict()) and learn.model.training==training
+
+@pytest.mark.parametrize('change,want', [(dict(accuracy=0.6), 'present'), (dict(relearning=dict(sgd=(0.1, 1.), adam=(2., 1.))), 'suppressed'), (dict(), 'erased'), (dict(over=True), 'weakened'), (dict(probe_gap=0.03), 'weakened'), (dict(attacks=dict(losses=(0.8, 0.6))), 'weakened')])
+def test_rules(change, want):
+    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0., over=False, attacks=dict(losses=(0.5, 0.5)))
+    assert verdict(**{**good, **change})[0]==want
