@@ -12,7 +12,7 @@ def readme(nb:dict):
     parts,pictures = ['<!-- Made from nbs/index.ipynb by `make lib`: edit that. -->'],{}
     for cell in nb['cells']:
         src = ''.join(cell['source'])
-        if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d_\w+\.ipynb)\)', r'](nbs/\1)', src).replace('](../', ']('))
+        if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d\w*\.ipynb)\)', r'](nbs/\1)', src).replace('](../', ']('))
         else:
             parts.append(f'```python\n{src}\n```')
             for o in cell['outputs']:
