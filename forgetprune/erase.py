@@ -16,7 +16,7 @@ from .data import class_split
 from .forget import Cut, _two, pick_layers, ratio, top_indices
 from .layers import linears, unwrap
 
-# %% ../nbs/05b_erasing.ipynb #2a642e22
+# %% ../nbs/05b_erasing.ipynb #f68d5412
 def erasing_cut(
     model:nn.Module, # a network of linear layers with ReLU between; left as it was
     target, # batches of the class to erase
@@ -30,6 +30,7 @@ def erasing_cut(
     "Disconnect, kill, and cut by MAAV ratio, one after the other"
     layers,every = pick_layers(unwrap(model), layers),linears(unwrap(model))
     names = list(every)
+    if bad := [n for n,l in layers.items() if not isinstance(l, nn.Linear)]: raise ValueError(f'layers={", ".join(bad)}: units can be killed in linear layers only')
     above = {n: names[names.index(n)+1] for n in layers if n!=names[-1]}
     means = _two(model, target, rest, {n: every[n] for n in dict.fromkeys([*layers, *above.values()])})
     scores,seen = ratio(means, 0),means.of(0)
