@@ -48,7 +48,7 @@ def answers(
     o,_ = outputs_on(model, dl)
     return o.argmax(1).bincount(minlength=o.shape[1])
 
-# %% ../nbs/04_output_values.ipynb #92207411
+# %% ../nbs/04_output_values.ipynb #f26f2f4d
 def get_gold(
     learn:Learner, # from `get_learner`, whose recipe, start and data are used again; not changed
     target:int, # the class to leave out
@@ -59,11 +59,12 @@ def get_gold(
     "The network as it would be, had it never seen class `target`; trained once, then read from its file"
     if lost := [a for a in ('arch', 'recipe', 'seed') if not hasattr(learn, a)]:
         raise ValueError(f'learn: this Learner does not say how it was made ({", ".join(lost)}); make it with get_learner, or train a gold model yourself and hand it in')
-    g = get_learner(without(learn.dls, target), learn.arch, learn.recipe, learn.seed if seed is None else seed)
-    with nullcontext() if progress else g.no_bar(), nullcontext() if progress else g.no_logging(): train(g, folder)
+    with torch.random.fork_rng(): # the caller's random state is left alone
+        g = get_learner(without(learn.dls, target), learn.arch, learn.recipe, learn.seed if seed is None else seed)
+        with nullcontext() if progress else g.no_bar(), nullcontext() if progress else g.no_logging(): train(g, folder)
     return g.model.eval()
 
-# %% ../nbs/04_output_values.ipynb #f83f3590
+# %% ../nbs/04_output_values.ipynb #efbb0fd2
 def plot_outputs(
     tables:dict, # title to table from `output_values`
     what:str='mean output', # what the numbers are
@@ -77,7 +78,7 @@ def plot_outputs(
     for ax,(title,t) in zip(axs.flat, tables.items()):
         ax.imshow(t.values, cmap='PuOr_r', vmin=-top, vmax=top)
         for i,row in enumerate(t.values):
-            for j,v in enumerate(row): ax.text(j, i, f'{v:.2f}'.replace('0.', '.').replace('-.00', '.00'), ha='center', va='center', fontsize=6.5, color='w' if abs(v)>0.6*top else 'k')
+            for j,v in enumerate(row): ax.text(j, i, re.sub(r'^(-?)0\.', r'\1.', f'{v:.2f}').replace('-.00', '.00'), ha='center', va='center', fontsize=6.5, color='w' if abs(v)>0.6*top else 'k')
         ax.set(title=title, xlabel='output', xticks=range(len(t.columns)), xticklabels=t.columns, yticks=range(len(t)), yticklabels=t.index)
     for ax in axs[:,0]: ax.set_ylabel('true class')
     fig.suptitle(what, fontsize=10); fig.tight_layout(); plt.close(fig)
