@@ -181,7 +181,7 @@ def _write(out, res, learn, result, counts):
     put('report.html', lambda p: p.write_text(page, encoding='utf-8'))
     put('result.json', lambda p: p.write_text(json.dumps(result, indent=1), encoding='utf-8'))
 
-# %% ../nbs/12_cli.ipynb #6d0fe899
+# %% ../nbs/12_cli.ipynb #14c460e1
 def _print(res):
     "What `learn.forget` did, for people"
     print(res, '\n')
@@ -190,10 +190,11 @@ def _print(res):
 def _audit(learn, target, cut, gold, repeats, bars):
     "Audit, saying what is trained for it"
     if gold is None:
+        gold = []
         for seed in (learn.seed, learn.seed+1000):
             f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
             if not f.exists(): print(f'Training a network that never sees class {target}, to be kept as {f}', file=sys.stderr)
-            get_gold(learn, target, seed, progress=bars)
+            gold.append(get_gold(learn, target, seed, progress=bars))
     return audit(learn, target, gold, cut, repeats=repeats, progress=bars)
 
 def _write_audit(out, found, result):

@@ -6,7 +6,7 @@
 __all__ = ['outputs_on', 'output_values', 'answers', 'get_gold', 'plot_outputs', 'output_curve', 'plot_output_curve', 'player',
            'slide_outputs', 'begins', 'over_suppression']
 
-# %% ../nbs/04_output_values.ipynb #12931c17
+# %% ../nbs/04_output_values.ipynb #78230289
 import hashlib, re
 from contextlib import nullcontext
 import pandas as pd, torch
@@ -14,10 +14,10 @@ from torch import nn
 from fastai.basics import Learner
 from fastai.callback.progress import *
 from .data import class_split, without
-from .forget import largest, watching
+from .forget import _finite, largest, watching
 from .models import get_learner, train
 
-# %% ../nbs/04_output_values.ipynb #59946a8b
+# %% ../nbs/04_output_values.ipynb #1d71d9f1
 @torch.no_grad()
 def outputs_on(
     model:nn.Module, # left as it was found
@@ -27,8 +27,7 @@ def outputs_on(
     "What `model` says to every item, in evaluation mode"
     dev = next(model.parameters()).device
     with watching(model, {}, None): o,y = map(torch.cat, zip(*[(model(x.to(dev)).float().cpu(), y.cpu()) for x,y in dl]))
-    if not o.isfinite().all(): raise ValueError('dl: the outputs of the model are not finite (NaN or infinite); clean the data')
-    return o.softmax(1) if softmax else o, y
+    return _finite(o).softmax(1) if softmax else _finite(o), y
 
 def output_values(
     model:nn.Module, # left as it was found
