@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['relearn_recipes', 'rules', 'Relearned', 'relearn', 'activations', 'probe', 'fresh', 'probabilities', 'js_divergence',
-           'distances', 'item_losses', 'membership', 'verdict', 'Audit', 'audit', 'plot_audit', 'Watch', 'fine_tune']
+           'distances', 'membership', 'verdict', 'Audit', 'audit', 'plot_audit', 'Watch', 'fine_tune']
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #c2c66fc2
+# %% ../nbs/05_suppressed_or_erased.ipynb #b02e1094
 import copy, json, math
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
@@ -17,12 +16,10 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Adam, Callback, CancelFitException, DataLoaders, Learner, SGD
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
-from fastprogress.fastprogress import progress_bar
 from .data import TensorDL, class_split, in_memory
-from .forget import KeepCut, class_accuracies, row_zeroed, watching
+from .forget import KeepCut, _bar, _class_name, class_accuracies, item_losses, row_zeroed, watching
 from .layers import linears, unwrap
-from .models import squared_error
-from .outputs import get_gold, outputs_on, over_suppression
+from .outputs import _squared, centred, get_gold, outputs_on, over_suppression
 
 # %% ../nbs/05_suppressed_or_erased.ipynb #de39e5b8
 class Relearned(Callback):
@@ -51,13 +48,18 @@ class Relearned(Callback):
         (a,_,p),(b,_,q) = self.looked[-2:]
         return a + (self.goal-p)/(q-p)*(b-a)
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #e1be4bed
+# %% ../nbs/05_suppressed_or_erased.ipynb #1fe3d667
 relearn_recipes = {'sgd': (partial(SGD, mom=0.9), 0.005), 'adam': (partial(Adam, wd=0.), 1e-4)} # optimiser, learning rate
 
 def _mean_loss(f):
     "`f` as a mean over the batch, so that the step means the same for every recipe"
-    return partial(f.func, *f.args, **{**f.keywords, 'reduction': 'mean'}) if isinstance(f, partial) and 'reduction' in f.keywords else f
+    if isinstance(f, partial) and 'reduction' in f.keywords: return partial(f.func, *f.args, **{**f.keywords, 'reduction': 'mean'})
+    if getattr(f, 'reduction', 'mean')=='mean': return f
+    f = copy.deepcopy(f)
+    f.reduction = 'mean'
+    return f
 
+# %% ../nbs/05_suppressed_or_erased.ipynb #88fa50f6
 def relearn(
     learn:Learner, # for its training data and loss; left as it was
     model:nn.Module, # left as it was; a copy is trained
@@ -85,20 +87,31 @@ def relearn(
 
 def _look_dl(learn, dl): return dl if dl is not None else learn.dls.loaders[2] if len(learn.dls.loaders)>2 else learn.dls.valid
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #73b1a056
+# %% ../nbs/05_suppressed_or_erased.ipynb #9be735b6
+def _few(h, most=4096):
+    "At most about `most` values per item: means over neighbouring positions, where there are more"
+    h = h.detach().float()
+    if h.ndim==4 and h[0].numel()>most: h = F.adaptive_avg_pool2d(h, max(1, int((most/h.shape[1])**0.5)))
+    elif h.ndim==3 and h[0].numel()>most: h = h.mean(1)
+    return h.flatten(1).cpu()
+
 @torch.no_grad()
 def activations(
     model:nn.Module, # left as it was found
-    x:torch.Tensor # a batch of inputs
+    x:torch.Tensor, # inputs
+    bs:int=512 # items per batch
 )->dict: # name to array, shape (items, values)
-    "What enters each linear layer (named `into ...`; the first one sees the raw input), and the outputs"
-    seen,layers = {},linears(unwrap(model))
-    def hook(n, l, i, o):
-        seen.setdefault(f'into {n}', i.detach().flatten(1).cpu().numpy()) # the first use of a layer; nothing is returned, so nothing changes
-    with watching(model, layers, hook):
-        out = model(x.to(next(model.parameters()).device))
-    return {**{f'into {n}': seen[f'into {n}'] for n in layers if f'into {n}' in seen}, 'outputs': out.float().cpu().numpy()}
+    "The input, what enters each linear layer (named `into ...`, unless that is the input again), and the outputs"
+    dev,layers,parts = next(model.parameters()).device,linears(unwrap(model)),[]
+    for b in x.split(bs):
+        seen = {'input': _few(b)}
+        def hook(n, l, i, o):
+            if (h := _few(i)).shape!=seen['input'].shape or not torch.equal(h, seen['input']): seen.setdefault(f'into {n}', h) # a layer's first use
+        with watching(model, layers, hook): out = model(b.to(dev)) # the hook returns nothing, so nothing changes
+        parts.append({k: seen[k] for k in ('input', *(f'into {n}' for n in layers)) if k in seen} | {'outputs': out.float().cpu()})
+    return {k: torch.cat([p[k] for p in parts]).numpy() for k in parts[0]}
 
+# %% ../nbs/05_suppressed_or_erased.ipynb #66122082
 def _some(dl, target, n, seed):
     "At most `n` random items of the class and `n` of the rest"
     g = torch.Generator().manual_seed(seed)
@@ -106,25 +119,28 @@ def _some(dl, target, n, seed):
     x = torch.cat([p[0][torch.randperm(len(p[0]), generator=g)[:n].to(p[0].device)] for p in parts])
     return x, np.repeat([1, 0], [min(n, len(p[0])) for p in parts])
 
+def _probe_right(model, train_dl, test_dl, target, n, seed, skip=()):
+    "By place in the network (columns), which judged items (rows; index: of the class or not) a probe gets right"
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    (x,y),(xt,yt) = _some(train_dl, target, n, seed),_some(test_dl, target, 2000, seed)
+    a,b = activations(model, x),activations(model, xt)
+    fit = lambda h: make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight='balanced', max_iter=300)).fit(h, y)
+    return pd.DataFrame({k: fit(h).predict(b[k])==yt for k,h in a.items() if k not in skip}, index=yt)
+
+def _balanced(right): return right.groupby(level=0).mean().mean()
+
 def probe(
     model:nn.Module, # left as it was found
     train_dl, # batches (x, y) to fit the probes on
     test_dl, # batches (x, y) to judge them on, at most 2,000 of the class and of the rest
     target:int, # class to be told from the rest
     n:int=500, # images of the class, and of the rest, to fit on
-    seed:int=0, # which images
-    raw:bool=True # probe the raw input, which is the same for all networks?
-)->pd.Series: # balanced accuracy, 0.5 to 1, by place in the network
-    "Linear probes: how readable the class is, from the raw input to the outputs"
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    (x,y),(xt,yt) = _some(train_dl, target, n, seed),_some(test_dl, target, 2000, seed)
-    a,b = activations(model, x),activations(model, xt)
-    if not raw: a.pop(next(iter(a)))
-    fit = lambda h: make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight='balanced', max_iter=300)).fit(h, y)
-    return pd.Series({k: balanced_accuracy_score(yt, fit(h).predict(b[k])) for k,h in a.items()})
+    seed:int=0 # which images
+)->pd.Series: # balanced accuracy, 0.5 to 1, by place in the network, see `activations`
+    "Linear probes: how readable the class is, from the input to the outputs"
+    return _balanced(_probe_right(model, train_dl, test_dl, target, n, seed))
 
 # %% ../nbs/05_suppressed_or_erased.ipynb #02a17dce
 def fresh(
@@ -139,14 +155,13 @@ def fresh(
             if hasattr(m, 'reset_parameters'): m.reset_parameters()
     return res
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #da4a2118
+# %% ../nbs/05_suppressed_or_erased.ipynb #06dd6674
 def probabilities(
     outputs:torch.Tensor, # shape (items, classes)
     loss_func=None # decides: clipped at zero and scaled for squared error (or if omitted), else softmax
 )->torch.Tensor: # rows sum to 1
     "Class probabilities that the outputs stand for"
-    f = getattr(loss_func, 'func', loss_func) # inside a partial, or fastai's flattened loss
-    if not (f in (None, squared_error, F.mse_loss) or isinstance(f, nn.MSELoss)): return outputs.softmax(1)
+    if not _squared(loss_func): return outputs.softmax(1)
     p = outputs.clamp(min=0)
     return torch.where(p.sum(1, keepdim=True)>0, p/p.sum(1, keepdim=True).clamp(min=1e-12), torch.full_like(p, 1/p.shape[1]))
 
@@ -167,67 +182,71 @@ def distances(
     "How far the answers of `model` are from gold's"
     (a,_),(b,_) = [outputs_on(m, dl) for m in (model, gold)]
     if a.shape != b.shape: raise ValueError(f'gold has {b.shape[1]} outputs, the model {a.shape[1]}')
-    return dict(agreement=(a.argmax(1)==b.argmax(1)).float().mean().item(), js=js_divergence(probabilities(a, loss_func), probabilities(b, loss_func)).mean().item(), outputs=(a-b).abs().mean().item())
+    return dict(agreement=(a.argmax(1)==b.argmax(1)).float().mean().item(), js=js_divergence(probabilities(a, loss_func), probabilities(b, loss_func)).mean().item(), outputs=(centred(a, loss_func)-centred(b, loss_func)).abs().mean().item())
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #6ee95fdd
+# %% ../nbs/05_suppressed_or_erased.ipynb #355ceb6d
 def _auc(a, b):
     "Chance that a random item of `a` exceeds one of `b`, ties counting half"
     from scipy.stats import rankdata
     return (rankdata(np.concatenate([a, b]))[:len(a)].sum() - len(a)*(len(a)+1)/2)/(len(a)*len(b))
 
-def _with_interval(a, b, seed=0, reps=200):
-    "AUC and its 95 % interval over resampled items; items of `a` and `b` are paired if there are as many"
+def _with_interval(parts, paired=True, seed=0, reps=200):
+    "Mean AUC over `parts` (pairs of arrays of scores) and its 95 % interval over resampled items"
     rng,boot = np.random.default_rng(seed),[]
     for _ in range(reps):
-        i = rng.integers(len(a), size=len(a))
-        j = i if len(a)==len(b) else rng.integers(len(b), size=len(b))
-        boot.append(_auc(a[i], b[j]))
+        aucs = []
+        for a,b in parts:
+            i = rng.integers(len(a), size=len(a))
+            aucs.append(_auc(a[i], b[i if paired else rng.integers(len(b), size=len(b))]))
+        boot.append(np.mean(aucs))
     lo,hi = np.quantile(boot, [0.025, 0.975])
-    return dict(auc=float(_auc(a, b)), low=float(lo), high=float(hi))
+    return dict(auc=float(np.mean([_auc(*p) for p in parts])), low=float(lo), high=float(hi))
 
 def _split_attack(a, b, fit, seed):
-    "Score halves of the paired items `a` and `b` by what `fit` learned on the other halves; AUC with interval"
+    "Score each half of the paired items `a` and `b` by what `fit` learned on the other half; mean AUC of the halves, with interval"
     h = np.random.default_rng(seed).permutation(len(a))
-    parts,sa,sb = (h[:len(h)//2], h[len(h)//2:]),np.zeros(len(a)),np.zeros(len(b))
-    for look,judge in (parts, parts[::-1]):
+    halves,parts = (h[:len(h)//2], h[len(h)//2:]),[]
+    for look,judge in (halves, halves[::-1]):
         score = fit(a[look], b[look])
-        sa[judge],sb[judge] = score(a[judge]),score(b[judge])
-    return _with_interval(sa, sb, seed)
+        parts.append((score(a[judge]), score(b[judge])))
+    return _with_interval(parts, seed=seed)
 
-def item_losses(model, dl, loss_func):
+def _losses(model, dl, loss_func):
     "Loss of every item of `dl`"
-    o,y = outputs_on(model, dl)
-    if not hasattr(loss_func, 'reduction'): return loss_func(o, y, reduction='none').numpy()
-    old,loss_func.reduction = loss_func.reduction,'none'
-    try: return loss_func(o, y).numpy()
-    finally: loss_func.reduction = old
+    dev = next(model.parameters()).device # where the loss may keep weights of its own
+    return item_losses(loss_func, *[t.to(dev) for t in outputs_on(model, dl)]).detach().cpu().numpy()
+
+# %% ../nbs/05_suppressed_or_erased.ipynb #dc088f4a
+def _side(a, b):
+    "Which of the two is higher?"
+    sign = 1 if _auc(a, b) >= 0.5 else -1
+    return lambda v: sign*v
+
+def _line(a, b):
+    "Logistic regression on standardised values"
+    from sklearn.linear_model import LogisticRegression
+    x,y = np.concatenate([a, b]),np.repeat([1, 0], [len(a), len(b)])
+    m,s = x.mean(0),x.std(0)+1e-6
+    return lambda v, lr=LogisticRegression(C=0.1, max_iter=300).fit((x-m)/s, y): lr.decision_function((v-m)/s)
 
 def membership(
     model:nn.Module, # after forgetting
     gold:nn.Module, # never saw the class
     train_t, # batches (x, y) of the class that were trained on
     test_t, # batches (x, y) of the class that were not
-    loss_func, # takes `reduction='none'`, or has such an attribute
+    loss_func, # any loss, see `forget.item_losses`
     target:int,
     seed:int=0 # of the halves and of resampling
 )->dict: # 'images', 'losses', 'neighbours': each with auc, low, high (95 % interval); 0.5 is no leak
     "Three membership attacks on the forgotten class"
-    from sklearn.linear_model import LogisticRegression
-    losses = [item_losses(m, dl, loss_func) for m,dl in ((model, test_t), (gold, test_t), (model, train_t))]
+    losses = [_losses(m, dl, loss_func) for m,dl in ((model, test_t), (gold, test_t), (model, train_t))]
     def others(m):
         o,_ = outputs_on(m, test_t)
-        rest = torch.cat([o[:,:target], o[:,target+1:]], 1)
-        return probabilities(rest, loss_func).clamp(min=1e-6).log().numpy()
-    def side(a, b):
-        sign = 1 if _auc(a, b) >= 0.5 else -1
-        return lambda v: sign*v
-    def line(a, b):
-        x,y = np.concatenate([a, b]),np.repeat([1, 0], [len(a), len(b)])
-        m,s = x.mean(0),x.std(0)+1e-6
-        return lambda v, lr=LogisticRegression(C=0.1, max_iter=300).fit((x-m)/s, y): lr.decision_function((v-m)/s)
-    return dict(images=_with_interval(losses[0], losses[2], seed), losses=_split_attack(losses[0], losses[1], side, seed), neighbours=_split_attack(others(model), others(gold), line, seed))
+        return probabilities(torch.cat([o[:,:target], o[:,target+1:]], 1), loss_func).clamp(min=1e-6).log().numpy()
+    return dict(images=_with_interval([(losses[0], losses[2])], paired=False, seed=seed),
+                losses=_split_attack(losses[0], losses[1], _side, seed), neighbours=_split_attack(others(model), others(gold), _line, seed))
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #cf935ca0
+# %% ../nbs/05_suppressed_or_erased.ipynb #1576ff61
 rules = dict(present=0.5, suppressed=0.2, relearned=0.7, probe=0.02, member=0.1)
 
 def verdict(
@@ -239,15 +258,17 @@ def verdict(
     rules:dict=rules # the limits
 )->tuple: # ('present' | 'suppressed' | 'weakened' | 'erased', list of reasons)
     "What the witnesses say together"
+    if bad := [n for n,v in dict(accuracy=accuracy, relearning=relearning.values(), probe_gap=probe_gap, attacks=attacks.values()).items() if not np.isfinite(list(v) if not isinstance(v, float) else v).all()]:
+        raise ValueError(f'{", ".join(bad)}: not a number, so there is no verdict; measure it again, or leave that witness out')
     if accuracy > rules['present']: return 'present', [f'{accuracy:.0%} of the target are right']
-    if quick := [f'{n} needs {r:.0%} of the images that gold needs' for n,(r,_) in relearning.items() if r < rules['suppressed']]: return 'suppressed', quick
+    if quick := [f'relearning ({n}) takes {r:.0%} of the images that gold needs' for n,(r,_) in relearning.items() if r < rules['suppressed']]: return 'suppressed', quick
     against = [f"relearning ({n}) takes only {r:.0%} of gold's images" for n,(r,ref) in relearning.items() if r < min(rules['relearned'], ref)]
     if probe_gap > rules['probe']: against.append(f'a probe reads the class {100*probe_gap:.1f} points better than on gold')
     if over: against.append("the target's output is driven below gold's")
     against += [f'the attack on {n} tells it from gold (AUC {a:.2f} against {ref:.2f})' for n,(a,ref) in attacks.items() if a > max(ref, 0.5)+rules['member']]
     return ('weakened', against) if against else ('erased', ['no witness tells it from gold'])
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #5078362c
+# %% ../nbs/05_suppressed_or_erased.ipynb #ffd1f2b5
 @dataclass(repr=False)
 class Audit:
     "What `audit` found; see `.verdict`, `.reasons`, `.table` and `.plot()`"
@@ -256,7 +277,7 @@ class Audit:
     reasons:list # sentences
     settings:dict # what it was asked with: goal, most, repeats, seed, rules
     between:tuple # the verdict with all intervals at their worse ends, and at their better ends
-    table:pd.DataFrame # one row per measure, one column per network
+    table:pd.DataFrame # one row per measure, one column per network; `low` and `high` are the interval of the subject
     relearning:pd.DataFrame # one row per network, recipe, held and repeat: images (NaN: gave up), steps
     looked:dict # (network, recipe, held) to the (images, steps, accuracy) of the first repeat
     attacks:dict # network to the result of `membership`
@@ -268,29 +289,36 @@ class Audit:
         table=[dict(zip(('measure', 'of'), i)) | {c: None if pd.isna(v) else float(v) for c,v in r.items()} for i,r in self.table.iterrows()])
     def to_json(self, **kw): return json.dumps(self.to_dict(), **kw)
 
-def _subjects(learn, target, gold, cut, dl):
+# %% ../nbs/05_suppressed_or_erased.ipynb #999f4d14
+def _run_on(net, x, name):
+    "Shape of what `net` makes of `x`"
+    try:
+        with torch.no_grad(), watching(net, {}, None): return net(x).shape
+    except RuntimeError as e: raise ValueError(f'{name} does not take inputs of shape {tuple(x.shape[1:])} ({e})') from None
+
+def _subjects(learn, target, gold, cut, before, dl):
     "The networks that are compared, by name"
-    model = unwrap(learn.model)
+    model,x = unwrap(learn.model),dl.tensors[0][:2]
     gold = [gold] if isinstance(gold, nn.Module) else list(gold) if isinstance(gold, (list, tuple)) else []
     if not gold or not all(isinstance(g, nn.Module) for g in gold): raise ValueError('gold: give a module trained without the class, or a list of two; for a Learner, its .model')
-    x = dl.tensors[0][:2]
-    with torch.no_grad(), watching(model, {}, None): shape = model(x).shape
+    if before is None and cut is not None and not cut.meta.get('healed'): before = cut.undo(copy.deepcopy(model)) # what was healed is not there any more
+    if not isinstance(before, (nn.Module, type(None))): raise ValueError(f'before={before!r}: give the network as it was before forgetting, a module; for a Learner, its .model')
+    shape = _run_on(model, x, 'learn.model')
+    for name,g in [('gold', g) for g in gold] + ([('before', before)] if before is not None else []):
+        if (got := _run_on(g, x, name)) != shape: raise ValueError(f'{name} has outputs of shape {tuple(got[1:])}, the model of {tuple(shape[1:])}; it must be the same architecture')
     for g in gold:
-        try:
-            with torch.no_grad(), watching(g, {}, None): got = g(x).shape
-        except RuntimeError as e: raise ValueError(f'gold does not take inputs of shape {tuple(x.shape[1:])} ({e})') from None
-        if got != shape: raise ValueError(f'gold has outputs of shape {tuple(got[1:])}, the model of {tuple(shape[1:])}; it must be the same architecture')
         if (knows := class_accuracies(g, dl, target)[0]) > 0.1: raise ValueError(f'gold gets {knows:.0%} of class {target} right, so it was trained with it; give a network that never saw the class')
-    before = cut.undo(copy.deepcopy(model)) if cut is not None else None
-    res = {'subject': model} | ({'before': before} if before is not None else {})
-    if shape[1] > target: res['row zeroed'] = row_zeroed(before if before is not None else model, target)
+    res = {'subject': model}
+    if before is not None: res['before'] = unwrap(before)
+    if before is not None and shape[1] > target: res['row zeroed'] = row_zeroed(before, target)
     return res | {'gold': gold[0]} | ({'second gold': gold[1]} if len(gold)>1 else {})
 
-def _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, bar):
+# %% ../nbs/05_suppressed_or_erased.ipynb #2a609800
+def _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, progress):
     "Relearning of every network by both recipes; the subject also with its cut held"
     jobs = [(n, r, held, i) for r in relearn_recipes for n in sorted(models, key=lambda n: n!='gold') for held in ((False, True) if n=='subject' and cut is not None else (False,)) for i in range(repeats if n in ('subject', 'gold') else 1)]
     rows,looked = [],{}
-    for n,r,held,i in bar(jobs):
+    for n,r,held,i in _bar(jobs, progress):
         res = relearn(learn, models[n], target, r, cut if held else None, dl, goal, most, seed+i)
         if n=='gold' and res.n_images is None: raise ValueError(f'most={most}: gold itself is not back at {goal:.0%} after so many images of class {target}; raise `most` or lower `goal`')
         rows.append(dict(network=n, recipe=r, held=held, repeat=i, images=float('nan') if res.n_images is None else res.n_images, steps=res.steps))
@@ -298,25 +326,66 @@ def _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, bar)
     return pd.DataFrame(rows), looked
 
 def _ratios(relearning, most):
-    "Per network, recipe and held: images needed as a ratio to gold's mean: (mean, lowest, highest over repeats); a network that gave up counts as `most`"
+    "Per network, recipe and held: images needed as a ratio to gold's: (mean over mean, lowest, highest); a network that gave up counts as `most`"
     images = {k: g.fillna(most) for k,g in relearning.groupby(['network', 'recipe', 'held']).images}
-    return {(n,r,held): tuple(f(g)/images['gold',r,False].head(len(g)).mean() for f in (np.mean, np.min, np.max)) for (n,r,held),g in images.items()}
+    gold = {r: images['gold',r,False] for r in relearn_recipes}
+    return {(n,r,held): (g.mean()/gold[r].head(len(g)).mean(), g.min()/(gold[r].mean() if n=='gold' else gold[r].max()), g.max()/(gold[r].mean() if n=='gold' else gold[r].min())) for (n,r,held),g in images.items()}
 
-def _verdicts(acc, ratio, gap, over, attacks):
+# %% ../nbs/05_suppressed_or_erased.ipynb #d484e5b4
+def _probe_all(learn, target, models, dl, seed, reps=200):
+    "Balanced accuracies (places by networks), and the subject's lead over gold less a second gold's: (value, low, high)"
+    first = _probe_right(models['subject'], learn.dls.train, dl, target, 500, seed)
+    right = {'subject': first} | {n: _probe_right(m, learn.dls.train, dl, target, 500, seed, skip=('input',)) for n,m in {**models, 'fresh': fresh(models['subject'], seed)}.items() if n!='subject'}
+    table = pd.DataFrame({n: _balanced(r) for n,r in right.items()}, index=first.columns)
+    table = table.apply(lambda row: row.fillna(row.subject), axis=1) # the input is the same for all
+    leads = table.sub(table.gold, axis=0)
+    lead = lambda n: right[n][leads[n].idxmax()].astype(float) - right['gold'][leads[n].idxmax()] if leads[n].max() > 0 else pd.Series(0., first.index)
+    worst = leads.subject.drop('input').idxmax()
+    by_item = right['subject'][worst].astype(float) - right['gold'][worst] - (lead('second gold') if 'second gold' in right else 0.)
+    rng,(a,b) = np.random.default_rng(seed),[by_item[c].values for c in (0, 1)]
+    boot = [(rng.choice(a, len(a)).mean() + rng.choice(b, len(b)).mean())/2 for _ in range(reps)]
+    return table, (float(_balanced(by_item)), *map(float, np.quantile(boot, [0.025, 0.975])))
+
+def _verdicts(acc, n, ratio, gap, own, attacks):
     "The verdict and its reasons, and the verdicts at the worse and the better ends of the intervals"
-    own,second = attacks['subject'],attacks.get('second gold')
-    def at(which, end):
-        again = lambda r: ratio['second gold',r,False][0] if second else 1.
+    subject,second = attacks['subject'],attacks.get('second gold')
+    again = lambda r: ratio['second gold',r,False][0] if second else 1.
+    wide = 1.96*(acc*(1-acc)/n)**0.5
+    def at(acc, which, gap, over, end):
         return verdict(acc, {r: (ratio['subject',r,False][which], again(r)) for r in relearn_recipes}, gap, over,
-                       {k: (own[k][end], second[k]['auc'] if second else 0.5) for k in (('losses', 'neighbours') if second else ('losses',))})
-    return *at(0, 'auc'), (at(1, 'high')[0], at(2, 'low')[0])
+                       {k: (subject[k][end], second[k]['auc'] if second else 0.5) for k in (('losses', 'neighbours') if second else ('losses',))})
+    over = lambda by: own['beyond']+by*own['se'] > own['limit']
+    return *at(acc, 0, gap[0], own['flagged'], 'auc'), (at(acc+wide, 1, gap[2], over(2), 'high')[0], at(acc-wide, 2, gap[1], over(-2), 'low')[0])
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #4ac1627f
+# %% ../nbs/05_suppressed_or_erased.ipynb #065a84dc
+def _audit_table(acc, counts, ratio, relearning, most, readable, near, own, attacks):
+    "One row per measure; what gold would be compared with itself on is left empty"
+    rows,ends = {},{}
+    for k,(what,n) in enumerate(zip(('target', 'others'), counts)):
+        rows['accuracy',what],p = {m: a[k] for m,a in acc.items()},acc['subject'][k]
+        ends['accuracy',what] = [p+s*1.96*(p*(1-p)/n)**0.5 for s in (-1, 1)]
+    for (n,r,held),(mean,*between) in sorted(ratio.items(), key=lambda i: (i[0][2], list(relearn_recipes).index(i[0][1]))):
+        at = 'relearning / gold', r + (', cut held' if held else '')
+        rows.setdefault(at, {})[n] = mean
+        if n=='subject': ends[at] = between
+    for (n,r,held),g in relearning.groupby(['network', 'recipe', 'held']).images: rows.setdefault(('relearning, images', r + (', cut held' if held else '')), {})[n] = g.fillna(most).mean()
+    for k,v in readable.iterrows(): rows['probe',k] = v.to_dict()
+    for k in ('agreement', 'js', 'outputs'): rows['answers against gold',k] = {n: d[k] for n,d in near.items()}
+    rows["target's output",'mean'],rows["target's output",'beyond gold'] = [{n: d[k] for n,d in own.items()} for k in ('own', 'beyond')]
+    ends["target's output",'beyond gold'] = [own['subject']['beyond']+s*1.96*own['subject']['se'] for s in (-1, 1)]
+    for k in ('images', 'losses', 'neighbours'):
+        rows['membership AUC',k],ends['membership AUC',k] = {n: a[k]['auc'] for n,a in attacks.items() if n!='gold' or k=='images'},[attacks['subject'][k][e] for e in ('low', 'high')]
+    res = pd.DataFrame(rows).T.reindex(columns=[*acc, 'fresh'])
+    res.insert(1, 'low', pd.Series({k: v[0] for k,v in ends.items()})); res.insert(2, 'high', pd.Series({k: v[1] for k,v in ends.items()}))
+    return res
+
+# %% ../nbs/05_suppressed_or_erased.ipynb #9fb56c25
 def audit(
     learn:Learner, # its model has been made to forget; left as it was
     target:int, # the class that was to be forgotten
     gold=None, # a module trained without the class, or two (the second calibrates); made from `learn`'s recipe if omitted
     cut=None, # the `Cut` that was applied, if that is how it forgot
+    before:nn.Module=None, # the network as it was before, for the controls; made by undoing `cut` if omitted; without either, they are left out
     dl=None, # batches (x, y) to judge on; the test set, else the validation set, if omitted
     repeats:int=3, # orders of the training images for relearning, of the subject and of gold; the controls get one
     goal:float=0.9, # accuracy at which the class counts as back
@@ -325,69 +394,72 @@ def audit(
     progress:bool=True # show a progress bar?
 )->Audit:
     "Is class `target` erased, or only suppressed?"
+    if repeats < 1: raise ValueError(f'repeats={repeats} must be at least 1')
     dl = in_memory(_look_dl(learn, dl))
     (test_t,test_r),(train_t,_) = class_split(dl, target),class_split(learn.dls.train, target)
     if gold is None: gold = [get_gold(learn, target, s, progress=progress) for s in (learn.seed, learn.seed+1000)] if hasattr(learn, 'seed') else [get_gold(learn, target)]
-    models = _subjects(learn, target, gold, cut, dl)
+    models = _subjects(learn, target, gold, cut, before, dl)
     acc = {n: class_accuracies(m, dl, target) for n,m in models.items()}
-    bar = partial(progress_bar, leave=False) if progress else iter
-    relearning,looked = _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, bar)
+    relearning,looked = _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, progress)
     ratio = _ratios(relearning, most)
-    readable = pd.DataFrame({n: probe(m, learn.dls.train, dl, target, seed=seed, raw=n=='subject') for n,m in {**models, 'fresh': fresh(models['subject'], seed)}.items()}, index=activations(models['subject'], test_t.tensors[0][:1]))
-    readable = readable.apply(lambda row: row.fillna(row.subject), axis=1) # the raw input is the same for all
-    near = {n: distances(m, models['gold'], test_t, learn.loss_func) for n,m in models.items()}
+    readable,gap = _probe_all(learn, target, models, dl, seed)
+    loss = learn.loss_func
     o,y = outputs_on(models['gold'], test_r)
-    knows = models.get('before', o.gather(1, y[:,None]).mean().item()) # or how sure gold is of what it knows
-    own = {n: over_suppression(m, models['gold'], knows, test_t, target) for n,m in models.items()}
-    attacks = {n: membership(m, models['gold'], train_t, test_t, learn.loss_func, target, seed) for n,m in models.items()}
-    lead = readable.sub(readable.gold, axis=0).max()
-    gap = float(lead.subject-max(0, lead.get('second gold', 0.)))
-    word,why,between = _verdicts(acc['subject'][0], ratio, gap, own['subject']['flagged'], attacks)
-    table = {('accuracy', 'target'): {n: a[0] for n,a in acc.items()}, ('accuracy', 'others'): {n: a[1] for n,a in acc.items()}}
-    for (n,r,held),(mean,*_) in sorted(ratio.items(), key=lambda i: (i[0][2], list(relearn_recipes).index(i[0][1]))): table.setdefault(('relearning / gold', r + (', cut held' if held else '')), {})[n] = mean
-    for (n,r,held),g in relearning.groupby(['network', 'recipe', 'held']).images: table.setdefault(('relearning, images', r + (', cut held' if held else '')), {})[n] = g.fillna(most).mean()
-    for k,v in readable.iterrows(): table['probe', k] = v.to_dict()
-    for k in ('agreement', 'js', 'outputs'): table['answers against gold', k] = {n: d[k] for n,d in near.items()}
-    for k in ('own', 'beyond'): table["target's output", {'own': 'mean', 'beyond': 'beyond gold'}[k]] = {n: d[k] for n,d in own.items()}
-    for k in ('images', 'losses', 'neighbours'): table['membership AUC', k] = {n: a[k]['auc'] for n,a in attacks.items()}
-    table = pd.DataFrame(table).T[[*models, 'fresh']]
-    vocab = list(getattr(learn.dls, 'vocab', []) or [])
-    return Audit(int(target), word, why, dict(goal=goal, most=most, repeats=repeats, seed=seed, rules=rules), between, table, relearning, looked, attacks, str(vocab[target]) if target < len(vocab) else str(target))
+    knows = models.get('before', centred(o, loss).gather(1, y[:,None]).mean().item()) # or how sure gold is of what it knows
+    near = {n: distances(m, models['gold'], test_t, loss) for n,m in models.items() if n!='gold'}
+    own = {n: over_suppression(m, models['gold'], knows, test_t, target, loss_func=loss) for n,m in models.items()}
+    attacks = {n: membership(m, models['gold'], train_t, test_t, loss, target, seed) for n,m in models.items()}
+    word,why,between = _verdicts(acc['subject'][0], len(test_t.dataset), ratio, gap, own['subject'], attacks)
+    table = _audit_table(acc, [len(d.dataset) for d in (test_t, test_r)], ratio, relearning, most, readable, near, own, attacks)
+    return Audit(int(target), word, why, dict(goal=goal, most=most, repeats=repeats, seed=seed, rules=rules), between, table, relearning, looked, attacks, _class_name(learn.dls, target))
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #b5556b89
+# %% ../nbs/05_suppressed_or_erased.ipynb #751fa0d4
 _marks = {'subject': ('#31688e', '-', 'o'), 'before': ('0.55', '-', 's'), 'row zeroed': ('#d95f02', ':', '^'), 'gold': ('k', '-.', 'D'), 'second gold': ('#c9a400', '--', 'v'), 'fresh': ('#7570b3', ':', 'x')}
 
-def _bars(ax, values, names, ylabel, legend=False):
-    "Grouped bars: `values` maps a network to a list (or to (list, errors))"
+def _dots(ax, values, places, ylabel):
+    "One mark per place and network: `values` maps a network to a list of (value, low, high), of which some may be missing (NaN)"
     for j,(n,v) in enumerate(values.items()):
-        v,err = v if isinstance(v, tuple) else (v, None)
-        ax.bar([i+(j-len(values)/2+0.5)*0.8/len(values) for i in range(len(names))], v, width=0.8/len(values), color=_marks[n][0], edgecolor='k', lw=0.5, hatch=('', '', '//', '', '..', '')[list(_marks).index(n)], yerr=err, label=n)
-    ax.set(xticks=range(len(names)), xticklabels=names, ylabel=ylabel)
-    if legend: ax.legend(fontsize=7)
+        y,lo,hi = np.array(v, dtype=float).T
+        at = np.arange(len(places)) + (j-(len(values)-1)/2)*0.7/len(values)
+        ax.errorbar(at, y, [np.nan_to_num(y-lo).clip(0), np.nan_to_num(hi-y).clip(0)], fmt=_marks[n][2], color=_marks[n][0], ms=6, mec='k', mew=0.5, capsize=3, label=n)
+    ax.set(xticks=range(len(places)), xticklabels=places, ylabel=ylabel, xlim=(-0.6, len(places)-0.4))
+    for i in range(1, len(places)): ax.axvline(i-0.5, color='0.85', lw=0.8)
 
+def _plot_relearning(res, ax, ax2):
+    "Accuracy against images shown, and images needed against gold"
+    for (n,r,held),rows in res.looked.items():
+        if r!='sgd' or held: continue
+        c,ls,mk = _marks[n]
+        ax.plot([s for s,_,_ in rows], [100*a for *_,a in rows], color=c, ls=ls, marker=mk, ms=3.5)
+    ax.axhline(100*res.settings['goal'], color='0.6', lw=1)
+    ax.set_xscale('symlog', linthresh=10); ax.set(xlabel='images of the target shown (SGD)', ylabel='target right (%)', title='Relearning', xlim=(-0.8, None)); ax.xaxis.set_major_formatter(lambda v,_: f'{v:,.0f}')
+    whats,ratios = list(res.table.loc['relearning / gold'].index),_ratios(res.relearning, res.settings['most'])
+    value = lambda n, w: ratios.get((n, w.split(',')[0], 'held' in w), (float('nan'),)*3)
+    _dots(ax2, {n: [value(n, w) for w in whats] for n in res.attacks if n!='before'}, [w.replace(', cut held', ',\ncut held') for w in whats], 'images needed / gold')
+    ax2.axhline(1, color='k', lw=1, ls='-.'); ax2.axhline(rules['suppressed'], color='0.5', lw=1, ls=':'); ax2.set_yscale('log'); ax2.yaxis.set_major_formatter(lambda v,_: f'{v:g}')
+    ax2.set_title('Relearning against gold\n(dotted line: suppressed below)', fontsize=10)
+
+# %% ../nbs/05_suppressed_or_erased.ipynb #b71f1a15
 def plot_audit(
     res:Audit
 ):
-    "The audit on one page: relearning, probes, answers, membership; returns the figure"
+    "The audit on one page: relearning, probes, answers, the target's output, membership; returns the figure"
     import matplotlib.pyplot as plt
-    fig,axs = plt.subplots(2, 2, figsize=(11, 7))
-    nets = [n for n in res.table.columns if n!='fresh']
-    for (n,r,held),rows in res.looked.items():
-        if r!='sgd' or held: continue
-        ax,(c,ls,mk) = axs[0,0],_marks[n]
-        ax.plot([s for s,_,_ in rows], [100*a for *_,a in rows], color=c, ls=ls, marker=mk, ms=3, label=n)
-    ax.set_xscale('symlog', linthresh=10); ax.set(xlabel='images of the target shown (SGD)', ylabel='target right (%)', title='Relearning'); ax.legend(fontsize=7)
-    p = res.table.loc['probe']
-    for n in p.columns: axs[0,1].plot(range(len(p)), 100*p[n], color=_marks[n][0], ls=_marks[n][1], marker=_marks[n][2], ms=4, label=n)
-    axs[0,1].set(xticks=range(len(p)), ylabel='balanced accuracy (%)', title='Linear probes: target against rest'); axs[0,1].set_xticklabels(p.index, rotation=20); axs[0,1].legend(fontsize=7)
-    ratios = res.table.loc['relearning / gold']
-    _bars(axs[1,0], {n: ratios[n].tolist() for n in nets if n not in ('gold', 'before')}, [i.replace(', ', '\n') for i in ratios.index], 'images needed / gold')
-    axs[1,0].axhline(1, color='k', lw=1, ls='-.'); axs[1,0].axhline(rules['suppressed'], color='0.5', lw=1, ls=':'); axs[1,0].set_title('Relearning against gold (dotted: suppressed below)'); axs[1,0].legend(fontsize=7)
-    at = ('images', 'losses', 'neighbours')
-    _bars(axs[1,1], {n: ([a[k]['auc'] for k in at], [[max(0, a[k]['auc']-a[k]['low']) for k in at], [max(0, a[k]['high']-a[k]['auc']) for k in at]]) for n,a in res.attacks.items()}, at, 'AUC (0.5: no leak)')
-    axs[1,1].set(ylim=(0.4, 1.02), title='Membership attacks'); axs[1,1].axhline(0.5, color='0.5', lw=1); axs[1,1].legend(fontsize=7)
-    for ax in axs.flat: ax.grid(alpha=0.2)
-    fig.suptitle(f'Audit of {res.name!r}: {res.verdict}'); fig.tight_layout(); plt.close(fig)
+    fig,axs = plt.subplots(2, 3, figsize=(13, 7.2))
+    _plot_relearning(res, axs[0,0], axs[0,1])
+    p,nets = res.table.loc['probe'],list(res.attacks)
+    for n in (*nets, 'fresh'): axs[0,2].plot(range(len(p)), 100*p[n], color=_marks[n][0], ls=_marks[n][1], marker=_marks[n][2], ms=5, label=n)
+    axs[0,2].set(xticks=range(len(p)), ylabel='balanced accuracy (%)', title='Linear probes: target against rest'); axs[0,2].set_xticklabels(p.index, rotation=20)
+    near,own = res.table.loc['answers against gold'],res.table.loc["target's output"]
+    plain = lambda v: [(x, x, x) for x in v]
+    _dots(axs[1,0], {n: plain([near.loc['agreement', n], near.loc['js', n]/math.log(2)]) for n in nets if n!='gold'}, ['agreement', 'divergence\n(of ln 2)'], 'share'); axs[1,0].set(ylim=(-0.03, 1.03), title="Answers on the target, against gold's")
+    _dots(axs[1,1], {n: plain([own.loc['mean', n]]) for n in nets}, ['on the target'], 'mean output for the target'); axs[1,1].axhline(own.loc['mean', 'gold'], color='k', lw=1, ls='-.'); axs[1,1].set_title("The target's own output (line: gold)")
+    _dots(axs[1,2], {n: [(a[k]['auc'], a[k]['low'], a[k]['high']) if n!='gold' or k=='images' else (float('nan'),)*3 for k in ('images', 'losses', 'neighbours')] for n,a in res.attacks.items()}, ['images', 'losses', 'neighbours'], 'AUC (0.5: no leak)')
+    axs[1,2].set_title('Membership attacks'); axs[1,2].axhline(0.5, color='0.5', lw=1)
+    for ax in axs.flat: ax.grid(axis='y', alpha=0.2)
+    handles,labels = axs[0,2].get_legend_handles_labels()
+    fig.suptitle(f'Audit of {res.name!r}: {res.verdict}'); fig.legend(handles, labels, loc='lower center', ncol=len(labels), frameon=False)
+    fig.tight_layout(rect=(0, 0.04, 1, 1)); plt.close(fig)
     return fig
 Audit.plot = plot_audit
 

@@ -6,15 +6,16 @@
 __all__ = ['app', 'main', 'figure_png', 'report_html', 'report_section', 'plot_answers', 'forget_command', 'audit_command',
            'data_command']
 
-# %% ../nbs/12_cli.ipynb #f112c962
-import base64, html, io, json, re, shlex, sys, tempfile
+# %% ../nbs/12_cli.ipynb #a937fda0
+import base64, copy, html, io, json, re, shlex, sys, tempfile
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd, torch, typer
 from . import __version__
 from .data import class_split, datasets, fetch, get_dls, md5s, without
 from .audit import audit
-from .forget import Cut, criteria, pick_layers
+from .erase import erasing
+from .forget import Cut, criteria, pick_layers, schedules
 from .models import get_learner, load_model, model_file, recipes, save_model, train, whole_file
 from .outputs import answers, get_gold
 
@@ -49,7 +50,7 @@ def main(
         code = _fail(f'{e.format_message().rstrip(".")}, in: forgetprune {shlex.join(map(str, args))} (see --help)', getattr(e, 'exit_code', 2))
     sys.exit(code)
 
-# %% ../nbs/12_cli.ipynb #da7389ce
+# %% ../nbs/12_cli.ipynb #b61dc435
 _page = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}}
 table{{border-collapse:collapse;margin:1rem 0}}th,td{{border-bottom:1px solid #ccc;padding:.3rem .8rem;text-align:right}}th:first-child{{text-align:left}}
@@ -79,6 +80,7 @@ def report_html(
     "A report as one HTML page with everything inside"
     return _page.format(title=html.escape(title), body='\n'.join(map(_part, parts)), version=__version__)
 
+# %% ../nbs/12_cli.ipynb #eb29883a
 def report_section(
     page:str, # from `report_html`
     name:str, # a section of this name is replaced
@@ -88,8 +90,10 @@ def report_section(
     "A report with a section added at its end"
     page = re.sub(f'<section id="{name}">.*?</section>', '', page, flags=re.S)
     section = f'<section id="{name}"><h2>{html.escape(title)}</h2>' + '\n'.join(map(_part, parts)) + '</section>'
-    head,tail = page.rsplit('<p><small>forgetprune', 1)
-    return f'{head}{section}<p><small>forgetprune{tail}'
+    foot = '<p><small>forgetprune' if '<p><small>forgetprune' in page else '</body>' # a page that somebody has edited
+    if foot not in page: return page+section
+    head,tail = page.rsplit(foot, 1)
+    return f'{head}{section}{foot}{tail}'
 
 # %% ../nbs/12_cli.ipynb #4d3a7992
 def plot_answers(
@@ -153,7 +157,7 @@ def _train(learn, bars):
     print(f'Using the network trained before, {f}' if f.exists() else f'Training a network, to be kept as {f}', file=sys.stderr)
     with nullcontext() if bars else learn.no_bar(), nullcontext() if bars else learn.no_logging(): train(learn)
 
-# %% ../nbs/12_cli.ipynb #40bdca18
+# %% ../nbs/12_cli.ipynb #5014aade
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
     acc = {part: {row: dict(zip(('target', 'retain'), map(float, t.loc[row]))) for row in t.index} for part in ('validation', 'test') for t in [res.table[part]]}
@@ -162,8 +166,9 @@ def _result(res, learn, data, recipe, seed, model):
         per_layer={n: dict(weights=int(torch.tensor(s).prod()), cut=len(res.cut.indices[n])) for n,s in res.cut.shapes.items()},
         goal=res.goal, budget=res.budget, reached=res.reached, accuracy=acc)
 
-def _write(out, res, learn, result, counts):
-    "All files of a run; result.json comes last, as the sign that the rest is there"
+# %% ../nbs/12_cli.ipynb #56f37b3d
+def _pages(res, learn, result, counts):
+    "The figures of a run with their captions, and its report"
     name,vocab = res.name,list(map(str, learn.dls.vocab))
     figs = {'curve': (figure_png(res.plot()), f'Accuracy on {name!r} and on the other classes against weights cut per layer (validation data); the line marks the cut that was made.'),
             'answers': (figure_png(plot_answers(*counts, vocab, f'What the network calls images of {name!r} (test data)')), f'What the network calls test images of {name!r}, before and after.')}
@@ -171,6 +176,11 @@ def _write(out, res, learn, result, counts):
     table.columns = [f'{a}: {"accuracy on "+name if b=="target" else "on the others"} (%)' for a,b in table.columns]
     page = report_html(f'Forgetting {name!r}', [repr(res), table, 'The rows below the cut are its controls: cuts of the same size at random and of the largest weights, and the output for the class switched off, which costs nothing, hides the class and forgets nothing.',
                                                *figs.values(), res.cut.summary().set_index('layer'), pd.DataFrame({'': {k: str(v) for k,v in result.items() if not isinstance(v, dict)}})])
+    return figs, page
+
+def _write(out, res, learn, result, counts):
+    "All files of a run; result.json comes last, as the sign that the rest is there"
+    figs,page = _pages(res, learn, result, counts)
     (out/'result.json').unlink(missing_ok=True)
     def put(file, f):
         with whole_file(out/file) as tmp: f(tmp)
@@ -181,13 +191,13 @@ def _write(out, res, learn, result, counts):
     put('report.html', lambda p: p.write_text(page, encoding='utf-8'))
     put('result.json', lambda p: p.write_text(json.dumps(result, indent=1), encoding='utf-8'))
 
-# %% ../nbs/12_cli.ipynb #14c460e1
+# %% ../nbs/12_cli.ipynb #432f6bb6
 def _print(res):
     "What `learn.forget` did, for people"
     print(res, '\n')
     print((100*res.table['test']).round(2).rename(columns=dict(target=f'{res.name!r} right (test, %)', retain='others right (test, %)')).to_string(na_rep=''))
 
-def _audit(learn, target, cut, gold, repeats, bars):
+def _audit(learn, target, cut, gold, before, bars, **kw):
     "Audit, saying what is trained for it"
     if gold is None:
         gold = []
@@ -195,29 +205,37 @@ def _audit(learn, target, cut, gold, repeats, bars):
             f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
             if not f.exists(): print(f'Training a network that never sees class {target}, to be kept as {f}', file=sys.stderr)
             gold.append(get_gold(learn, target, seed, progress=bars))
-    return audit(learn, target, gold, cut, repeats=repeats, progress=bars)
+    return audit(learn, target, gold, cut, before, progress=bars, **kw)
+
+# %% ../nbs/12_cli.ipynb #d6d55ee1
+def _with_ends(table):
+    "The table with measures in one column, and the interval of the subject as text"
+    table = table.round(3)
+    ends = ['' if pd.isna(a) else f'{a:g} to {b:g}' for a,b in zip(table.low, table.high)]
+    table = table.drop(columns=['low', 'high'])
+    table.insert(1, '95 %', ends)
+    table.index = [f'{a}: {b}' for a,b in table.index]
+    return table
 
 def _write_audit(out, found, result):
     "audit.json, audit.png, a section of report.html, and the audit in result.json"
     png = figure_png(found.plot())
     page = (out/'report.html').read_text(encoding='utf-8')
-    table = found.table.round(3)
-    table.index = [f'{a}: {b}' for a,b in table.index]
-    page = report_section(page, 'audit', f'Audit: {found.verdict}', [*found.reasons, (png, 'Relearning, probes and membership attacks on the network, beside its controls.'), table])
+    page = report_section(page, 'audit', f'Audit: {found.verdict}', [*found.reasons, (png, 'Relearning, probes, answers and membership attacks on the network, beside its controls; bars are intervals.'), _with_ends(found.table)])
     for file,data in (('audit.png', png), ('audit.json', found.to_json(indent=1).encode()), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
         with whole_file(out/file) as tmp: tmp.write_bytes(data)
 
 def _print_audit(found):
     "The audit, for people"
     print(f'\n{found}\n')
-    print(found.table.drop(columns='fresh').round(2).to_string(na_rep=''))
+    print(_with_ends(found.table).drop(columns='fresh').to_string(na_rep=''))
 
-# %% ../nbs/12_cli.ipynb #e8141380
+# %% ../nbs/12_cli.ipynb #c3ebe53d
 @app.command('forget')
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
     data:str=typer.Option('mnist', help=f'Data set: {", ".join(datasets)}.'),
-    criterion:str=typer.Option('maav_difference', help=f'Score to cut by: {", ".join(criteria)}.'),
+    criterion:str=typer.Option('maav_difference', help=f'Score to cut by: {", ".join(criteria)}; or {", ".join(schedules)}, which cuts and heals.'),
     k:str=typer.Option(None, help='Weights to cut per layer (7000), or a fraction of each layer (0.02). Searched if omitted.'),
     layers:str=typer.Option(None, help='Names of the layers to cut, with commas between. The inner linear layers if omitted.'),
     goal:float=typer.Option(None, help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
@@ -231,7 +249,7 @@ def forget_command(
     as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
 ):
     "Train or load a network and make it forget one class by cutting inner weights."
-    for n,v,there in (('data', data, datasets), ('criterion', criterion, criteria), ('recipe', recipe, recipes)): _one_of(n, v, there)
+    for n,v,there in (('data', data, datasets), ('criterion', criterion, [*criteria, *schedules]), ('recipe', recipe, recipes)): _one_of(n, v, there)
     k,names = _parse_k(k),[n.strip() for n in layers.split(',')] if layers else None
     if not 0 <= seed < 2**31: raise ValueError(f'--seed {seed}: give a whole number from 0 to {2**31-1}')
     if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
@@ -243,11 +261,11 @@ def forget_command(
     if out: out = _check_out(out)
     if model is None: _train(learn, bars)
     t,_ = class_split(learn.dls.test, target)
-    before = answers(learn.model, t)
+    before,trained = answers(learn.model, t),copy.deepcopy(learn.model)
     res = learn.forget(target, k, criterion, names, goal, budget, progress=bars, **(dict(seed=seed) if criterion in ('random', 'output_aware') else {}))
     result = _result(res, learn, data, recipe, seed, model)
     if out: _write(out, res, learn, result, (before, answers(learn.model, t)))
-    found = _audit(learn, target, res.cut, None, 3, bars) if with_audit else None
+    found = _audit(learn, target, res.cut, None, trained, bars) if with_audit else None
     if found: result['audit'] = found.to_dict()
     if found and out: _write_audit(out, found, result)
     if as_json: return print(json.dumps(result, indent=1))
@@ -255,7 +273,7 @@ def forget_command(
     if found: _print_audit(found)
     if out: print(f'\nWritten to {out}: report.html, result.json, curve.csv, cut.safetensors, model.safetensors, curve.png, answers.png{", audit.json, audit.png" if found else ""}')
 
-# %% ../nbs/12_cli.ipynb #3effe5d4
+# %% ../nbs/12_cli.ipynb #542752c0
 def _finished(folder, path):
     "A finished run: its result, its learner with the pruned network, its cut"
     missing = [f for f in ('result.json', 'model.safetensors', 'cut.safetensors', 'report.html') if not (folder/f).is_file()]
@@ -264,21 +282,32 @@ def _finished(folder, path):
     except (ValueError, KeyError) as e: raise ValueError(f'{folder/"result.json"} is not what `forgetprune forget` writes ({e})') from None
     return result, _learner(data, result.get('recipe') or 'sgd', seed, folder/'model.safetensors', path), Cut.load(folder/'cut.safetensors')
 
+def _before(learn, result, bars):
+    "The network as it was before, if it is known how it was trained"
+    if not result.get('recipe'): return None
+    base = get_learner(learn.dls, learn.arch, result['recipe'], learn.seed)
+    _train(base, bars)
+    return base.model
+
 @app.command('audit')
 def audit_command(
     folder:Path=typer.Argument(..., metavar='DIR', help='Folder that `forgetprune forget --out DIR` has written.'),
     gold:list[Path]=typer.Option(None, help='A network trained without the class (safetensors); give it twice for a second one that calibrates. Trained if omitted.'),
     repeats:int=typer.Option(3, min=1, help='How often relearning is repeated, with other orders of the images.'),
+    goal:float=typer.Option(0.9, help='Accuracy at which the class counts as relearned, 0 to 1.'),
+    most:int=typer.Option(20_000, min=1, help='Images of the class after which relearning gives up.'),
     path:Path=typer.Option(None, help='Folder for data and trained networks. FORGETPRUNE_DATA, else the data folder of fastai, if omitted.'),
     as_json:bool=typer.Option(False, '--json', help='Print the audit as JSON, and nothing else.')
 ):
     "Is the class erased, or only suppressed? Adds the answer to a finished run."
     for f in gold or []:
         if not f.is_file(): raise ValueError(f'--gold {f}: there is no such file')
+    _check_share('goal', goal)
     result,learn,cut = _finished(folder, path)
     if result.get('recipe') is None and not gold: raise ValueError(f'DIR {folder}: its network was given with --model, so how it was trained is not known; give --gold FILE, a network trained in the same way without class {result["target"]}')
     g = [load_model(f)[0].to(learn.dls.device) for f in gold] if gold else None
-    found = _audit(learn, result['target'], cut, g, repeats, sys.stdout.isatty() and not as_json)
+    bars = sys.stdout.isatty() and not as_json
+    found = _audit(learn, result['target'], cut, g, _before(learn, result, bars), bars, repeats=repeats, goal=goal, most=most)
     _write_audit(_check_out(folder), found, result | dict(audit=found.to_dict()))
     if as_json: return print(found.to_json(indent=1))
     _print_audit(found)

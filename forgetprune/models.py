@@ -6,12 +6,12 @@
 __all__ = ['acts', 'archs', 'recipes', 'mlp', 'squared_error', 'cnn', 'FeedForward', 'SelfAttention', 'Block', 'Encoder',
            'whole_file', 'save_model', 'load_model', 'original_start', 'get_learner', 'model_file', 'train']
 
-# %% ../nbs/01_models.ipynb #b7dfde44
+# %% ../nbs/01_models.ipynb #eca9a793
 import hashlib, json, os, tempfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-import torch, torch.nn.functional as F
+import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from fastai.basics import Adam, Learner, SGD, accuracy
 from fastai.callback.progress import *
@@ -205,19 +205,26 @@ def get_learner(
     learn.arch,learn.recipe,learn.seed = arch,r,seed
     return learn
 
-# %% ../nbs/01_models.ipynb #327edd41
+# %% ../nbs/01_models.ipynb #7332bccb
+def _checksum(items):
+    "Of a data set: of all its tensors if it is held in memory, else of a thousand items, evenly spread"
+    h,tensors = hashlib.sha256(),getattr(items, 'tensors', None)
+    if tensors is None: tensors = [torch.as_tensor(np.array(v)) for i in range(0, len(items), max(1, len(items)//1000)) for v in items[i]]
+    for t in tensors: h.update(f'{t.dtype}{tuple(t.shape)}'.encode()); h.update(t.detach().cpu().contiguous().view(torch.uint8).numpy() if t.ndim else str(t.item()).encode())
+    return h.hexdigest()
+
 def model_file(
     learn:Learner, # from `get_learner`
     folder=None # where trained networks are kept; `models` below the data root if omitted
 )->Path:
     "The file that holds, or will hold, this network once trained"
     d = learn.dls
-    what = dict(data=getattr(d, 'name', None), n=len(d.train_ds), bs=d.train.bs, data_seed=getattr(d, 'seed', None),
-                arch=learn.arch, recipe=learn.recipe, seed=learn.seed, format=1)
-    if hasattr(d, 'without'): what['without'] = d.without
+    what = dict(data=getattr(d, 'name', None), items=_checksum(d.train_ds), bs=d.train.bs, data_seed=getattr(d, 'seed', None),
+                arch=learn.arch, recipe=learn.recipe, seed=learn.seed, format=2)
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or Path(d.path)/'models')/f"{what['data']}-{learn.arch['name']}-{learn.recipe['opt']}-{learn.seed}-{key}.safetensors"
 
+# %% ../nbs/01_models.ipynb #017ddc1a
 def train(
     learn:Learner, # from `get_learner`; trained in place
     folder=None, # where trained networks are kept

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['outputs_on', 'output_values', 'answers', 'get_gold', 'plot_outputs', 'output_curve', 'plot_output_curve', 'player',
-           'slide_outputs', 'begins', 'over_suppression']
+           'slide_outputs', 'begins', 'centred', 'over_suppression']
 
-# %% ../nbs/04_output_values.ipynb #78230289
+# %% ../nbs/04_output_values.ipynb #0f636930
 import hashlib, re
 from contextlib import nullcontext
-import pandas as pd, torch
+import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from fastai.basics import Learner
 from fastai.callback.progress import *
 from .data import class_split, without
 from .forget import _finite, largest, watching
-from .models import get_learner, train
+from .models import get_learner, squared_error, train
 
 # %% ../nbs/04_output_values.ipynb #1d71d9f1
 @torch.no_grad()
@@ -83,7 +83,7 @@ def plot_outputs(
     fig.suptitle(what, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/04_output_values.ipynb #14bc2a29
+# %% ../nbs/04_output_values.ipynb #0aa15a4b
 def output_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
@@ -107,6 +107,7 @@ def output_curve(
                          moved_target=moved[t].mean(), moved_retain=moved[~t].mean()) | dict(enumerate(mean)))
     return pd.DataFrame([{n: v if n=='k' else float(v) for n,v in r.items()} for r in rows])
 
+# %% ../nbs/04_output_values.ipynb #2c3a219b
 def _apart(values, gap):
     "Positions for labels near rising `values`, at least `gap` apart"
     at = []
@@ -116,7 +117,7 @@ def _apart(values, gap):
 def plot_output_curve(
     curve:pd.DataFrame, # from `output_curve`
     target:int,
-    gold=None, # mean outputs of a gold network on the target's items, marked at the right
+    gold:pd.Series=None, # mean outputs of a gold network on the target's items (a row of `output_values`), marked at the right
     title:str='',
     ylabel:str='mean output',
     vocab:list=None # class names
@@ -125,21 +126,23 @@ def plot_output_curve(
     import matplotlib.pyplot as plt
     fig,ax = plt.subplots(figsize=(7.5, 3.8))
     last = curve[[c for c in curve.columns if isinstance(c, int)]].iloc[-1].sort_values()
-    for c,at in zip(last.index, _apart(last, 0.055*(curve[last.index].values.max()-curve[last.index].values.min()))):
-        own = c==target
-        kw = dict(color='k', lw=3) if own else dict(color=plt.get_cmap('viridis')(0.09*c), lw=1.3, ls=('--', '-.', ':', (0, (5, 1)))[c%4])
-        ax.plot(curve.k, curve[c], **kw)
-        name,bold = vocab[c] if vocab else str(c),'bold' if own else 'normal'
-        ax.annotate(name, (curve.k.iloc[-1], last[c]), (1.04, at), textcoords=ax.get_yaxis_transform(), fontsize=8, va='center', weight=bold, color=kw['color'], arrowprops=dict(arrowstyle='-', lw=0.5, color='0.5', shrinkA=1, shrinkB=0))
-        if gold is not None: ax.plot([1.12], [gold[c]], marker='_', color=kw['color'], ms=13, mew=3 if own else 1.5, transform=ax.get_yaxis_transform(), clip_on=False)
-        if gold is not None and (own or gold[c] > 0.15*max(gold)): ax.text(1.15, gold[c], name, transform=ax.get_yaxis_transform(), fontsize=8, va='center', weight=bold, color=kw['color'])
-    if gold is not None: ax.text(1.12, 1.02, 'gold', transform=ax.transAxes, ha='center', fontsize=8)
+    span = np.ptp([*curve[last.index].values.ravel(), *([] if gold is None else gold)])
+    look = lambda c: dict(color='k', lw=3) if c==target else dict(color=plt.get_cmap('viridis')(0.85*c/max(len(last)-1, 1)), lw=1.2, ls=('--', '-.', ':', (0, (5, 1)))[c%4], marker='os^vDPX*<>'[c%10], ms=4, mec='w', mew=0.4)
+    def label(c, y, at, x, lead):
+        ax.annotate(vocab[c] if vocab else str(c), (lead, y), (x, at), xycoords=ax.get_yaxis_transform(), textcoords=ax.get_yaxis_transform(), fontsize=8, va='center', weight='bold' if c==target else 'normal',
+                    color=look(c)['color'], annotation_clip=False, arrowprops=dict(arrowstyle='-', lw=0.5, color='0.5', shrinkA=1, shrinkB=0))
+    for c,at in zip(last.index, _apart(last, 0.055*span)): ax.plot(curve.k, curve[c], **look(c)); label(c, last[c], at, 1.04, 1.)
+    if gold is not None:
+        named = gold[[c for c in gold.index if c==target or gold[c] > 0.15*max(gold)]].sort_values()
+        for c in gold.index: ax.plot([1.13], [gold[c]], marker='_', color=look(c)['color'], ms=13, mew=3 if c==target else 1.5, transform=ax.get_yaxis_transform(), clip_on=False)
+        for c,at in zip(named.index, _apart(named, 0.055*span)): label(c, named[c], at, 1.18, 1.145)
+        ax.text(1.13, 1.02, 'gold', transform=ax.transAxes, ha='center', fontsize=8)
     ax.set(xlabel='weights cut per layer', ylabel=ylabel, title=title, xlim=(curve.k.iloc[0], curve.k.iloc[-1]))
     ax.grid(alpha=0.25); ax.xaxis.set_major_formatter(lambda v,_: f'{v:,.0f}')
     fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/04_output_values.ipynb #c1306364
+# %% ../nbs/04_output_values.ipynb #b6c08cfe
 _signs = {'minus': '−', 'fast-backward': '|◀', 'step-backward': '◁', 'play fa-flip-horizontal': '◀', 'pause': '❚❚', 'play': '▶', 'step-forward': '▷', 'fast-forward': '▶|', 'plus': '+'}
 
 def player(
@@ -159,6 +162,7 @@ def player(
     same = hashlib.sha256(html.replace(name, '').encode()).hexdigest()[:12]
     return html.replace(name, same).replace('type="range"', f'type="range" aria-label="{label}"').replace(f'<img id="_anim_img{same}"', f'<img alt="{label}: one picture per step" id="_anim_img{same}"')
 
+# %% ../nbs/04_output_values.ipynb #8bcd942f
 def slide_outputs(
     curve:pd.DataFrame, # from `output_curve`
     gold=None, # mean outputs of a gold network on the target's items
@@ -168,7 +172,7 @@ def slide_outputs(
     import matplotlib.pyplot as plt
     outs = [c for c in curve.columns if isinstance(c, int)]
     fig,ax = plt.subplots(figsize=(6, 3), dpi=80)
-    lo,hi = curve[outs].values.min(),curve[outs].values.max()
+    lo,hi = [f([*curve[outs].values.ravel(), *([] if gold is None else gold)]) for f in (min, max)]
     def draw(i):
         ax.clear()
         ax.bar(outs, curve[outs].iloc[0], facecolor='none', edgecolor='0.4', ls='--', label='as trained')
@@ -191,19 +195,33 @@ def begins(
         if d[i] >= by: return curve.k.iloc[i-1] + (by-d[i-1])/(d[i]-d[i-1])*(curve.k.iloc[i]-curve.k.iloc[i-1])
     return float('nan')
 
-# %% ../nbs/04_output_values.ipynb #3f47ac39
+# %% ../nbs/04_output_values.ipynb #e1c1f698
+def _squared(loss_func):
+    "Is it squared error (or omitted)? Looks into partials and fastai's flattened losses"
+    f = getattr(loss_func, 'func', loss_func)
+    return f in (None, squared_error, F.mse_loss) or isinstance(f, nn.MSELoss)
+
+def centred(
+    outputs:torch.Tensor, # shape (items, classes)
+    loss_func=None # decides: squared error (or if omitted) fixes where outputs lie; cross-entropy does not, since adding a number to all of them changes nothing
+)->torch.Tensor:
+    "Outputs that can be compared between networks: less their mean over the classes, unless trained by squared error"
+    return outputs if _squared(loss_func) else outputs-outputs.mean(1, keepdim=True)
+
 def over_suppression(
     model:nn.Module, # after forgetting
     gold:nn.Module, # never saw the class
     base, # the network before forgetting, or the mean output that knowing the class would give
     dl, # batches of (x, y) of the target class
     target:int,
-    limit:float=0.1 # how far beyond gold is too far, as a share of the way from `base` to `gold`
-)->dict: # own (mean output of the target), gold, base, beyond (0 is gold, -1 is base), se (of `beyond`), flagged
+    limit:float=0.1, # how far beyond gold is too far, as a share of the way from `base` to `gold`
+    loss_func=None # see `centred`
+)->dict: # own (mean output of the target), gold, base, beyond (0 is gold, -1 is base), se (of `beyond`), limit, flagged
     "How far below gold the target's own output has been driven"
-    own,g = [outputs_on(m, dl)[0][:,target] for m in (model, gold)]
-    b = outputs_on(base, dl)[0][:,target].mean().item() if isinstance(base, nn.Module) else float(base)
+    of = lambda m: centred(outputs_on(m, dl)[0], loss_func)[:,target]
+    own,g = of(model),of(gold)
+    b = of(base).mean().item() if isinstance(base, nn.Module) else float(base)
     way = b-g.mean().item()
     if way <= 0: raise ValueError(f'gold: its output {target} on the target is {g.mean():.3g}, not below the {b:.3g} of base; is it trained without class {target}, and base with it?')
     beyond,se = (g.mean()-own.mean()).item()/way, (g-own).std().item()/len(own)**0.5/way
-    return dict(own=own.mean().item(), gold=g.mean().item(), base=b, beyond=beyond, se=se, flagged=bool(beyond > limit and beyond > 2*se))
+    return dict(own=own.mean().item(), gold=g.mean().item(), base=b, beyond=beyond, se=se, limit=limit, flagged=bool(beyond > limit and beyond > 2*se))

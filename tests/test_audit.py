@@ -41,6 +41,11 @@ def test_held_weights_stay_zero(learn, sevens):
     finally: A.Relearned = old
     assert set(kept['w'].values())=={0.}
 
+def test_no_verdict_without_numbers():
+    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0., over=False, attacks=dict(losses=(0.5, 0.5)))
+    for change,name in ((dict(accuracy=float('nan')), 'accuracy'), (dict(relearning=dict(sgd=(float('nan'), 1.))), 'relearning'), (dict(attacks=dict(losses=(float('nan'), 0.5))), 'attacks')):
+        with pytest.raises(ValueError, match=name): verdict(**{**good, **change})
+
 def test_gives_up(learn):
     assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).n_images is None
 
@@ -76,7 +81,7 @@ def test_frozen_layers_are_taught_too(learn):
 def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     t,tr = class_split(digits.test, 7)[0],class_split(digits.train, 7)[0]
     m = membership(golds[0], golds[0], tr, t, learn.loss_func, 7)
-    assert m['losses']['auc'] == pytest.approx(0.5, abs=0.05) and m['neighbours']['low'] <= 0.5 <= m['neighbours']['high']
+    assert m['losses']['auc'] == m['neighbours']['auc'] == 0.5
     m = membership(learn.model, golds[0], tr, t, learn.loss_func, 7)
     assert m['losses']['auc'] > 0.95 and m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
 
@@ -88,7 +93,7 @@ def test_known_cases(learn, digits, golds, name, want):
     assert res.verdict==want, res
     assert same_state(before, learn.model.state_dict())
     assert json.loads(res.to_json())['verdict']==want
-    assert len(res.plot().axes)==4
+    assert len(res.plot().axes)==6
 
 def test_audit_of_a_cut_knows_the_network_before(learn, sevens, golds, digits):
     c = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 600)
@@ -97,6 +102,44 @@ def test_audit_of_a_cut_knows_the_network_before(learn, sevens, golds, digits):
     assert res.table.loc[('accuracy', 'target'), 'before'] > 0.8
     assert {'sgd', 'adam', 'sgd, cut held', 'adam, cut held'} <= set(res.table.loc['relearning / gold'].index)
     assert res.table.loc[('relearning / gold', 'sgd'), 'gold']==1 and 'second gold' not in res.table
+
+def test_before_stands_in_for_a_cut(learn, golds):
+    trained,learn.model = learn.model,row_zeroed(learn.model, 7)
+    res = audit(learn, 7, golds, before=trained, progress=False, repeats=1)
+    assert res.table.loc[('accuracy', 'target'), 'before'] > 0.8 and res.table.loc[('relearning / gold', 'sgd'), 'row zeroed']==res.table.loc[('relearning / gold', 'sgd'), 'subject']
+    with pytest.raises(ValueError, match='before has outputs'): audit(learn, 7, golds, before=mlp((64, 20, 5)), progress=False)
+    with pytest.raises(ValueError, match='give the network as it was'): audit(learn, 7, golds, before=learn, progress=False)
+
+def test_intervals_stand_beside_the_subject(learn, golds):
+    learn.model = row_zeroed(learn.model, 7)
+    res = audit(learn, 7, golds, progress=False, repeats=2)
+    t = res.table[['subject', 'low', 'high']].dropna()
+    assert len(t) >= 7 and (t.low <= t.subject+1e-9).all() and (t.subject <= t.high+1e-9).all()
+    assert 'row zeroed' not in res.table and res.table.loc['answers against gold'].gold.isna().all()
+
+def test_losses_of_every_kind():
+    from forgetprune.forget import item_losses
+    from fastai.losses import CrossEntropyLossFlat
+    o,y = torch.randn(6, 3),torch.tensor([0, 1, 2, 0, 1, 2])
+    want = torch.nn.functional.cross_entropy(o, y, reduction='none')
+    for f in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction='sum'), torch.nn.functional.cross_entropy, CrossEntropyLossFlat(), lambda a,b: torch.nn.functional.cross_entropy(a, b)):
+        torch.testing.assert_close(item_losses(f, o, y), want)
+    def broken(a, b, reduction='mean'): raise TypeError('something else')
+    with pytest.raises(TypeError, match='something else'): item_losses(broken, o, y)
+
+def test_relearning_takes_means_whatever_the_loss_sums(learn):
+    m,sums = row_zeroed(learn.model, 7),[]
+    for f in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction='sum')):
+        learn.loss_func = f
+        sums.append(relearn(learn, m, 7, bs=16).looked)
+    assert sums[0]==sums[1] and learn.loss_func.reduction=='sum'
+
+def test_probes_of_wide_maps_and_batches():
+    net,x = nn.Sequential(nn.Conv2d(1, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 4, 3), nn.Flatten(), nn.Linear(4*26*26, 2)),torch.rand(10, 1, 28, 28)
+    a,b = activations(net, x),activations(net, x, bs=3)
+    assert list(a)==['input', 'into 2', 'into 4', 'outputs'] and a['into 2'].shape[1] <= 4096 and a['into 4'].shape[1]==4*26*26 or a['into 4'].shape[1] <= 4096
+    for k in a: np.testing.assert_allclose(a[k], b[k], atol=1e-5)
+    assert activations(net.bfloat16(), x.bfloat16())['outputs'].dtype==np.float32
 
 def test_one_gold_or_validation_data_will_do(learn, golds, digits):
     from fastai.basics import DataLoaders
@@ -119,7 +162,7 @@ def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     import forgetprune.audit as A
     before,training = copy.deepcopy(learn.model.state_dict()),learn.model.training
     def stop(*a, **k): raise KeyboardInterrupt
-    monkeypatch.setattr(A, 'probe', stop)
+    monkeypatch.setattr(A, '_probe_right', stop)
     with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
     assert same_state(before, learn.model.state_dict()) and learn.model.training==training
 

@@ -2,7 +2,7 @@ import copy
 import numpy as np, pandas as pd, pytest, torch
 from torch import nn
 from conftest import same_state
-from forgetprune.data import class_split, without
+from forgetprune.data import class_split, get_dls, without
 from forgetprune.forget import Cut, get_scores, naive_curve, random_scores
 from forgetprune.models import get_learner, model_file
 from forgetprune.outputs import *
@@ -86,3 +86,19 @@ def test_player_is_the_same_each_time_and_asks_for_nothing(learn, digits, sevens
 def test_numbers_in_the_matrix():
     t = pd.DataFrame([[10.25, -0.5], [-10.6, 0.004]])
     assert [x.get_text() for x in plot_outputs({'a': t}).axes[0].texts]==['10.25', '-.50', '-10.60', '.00']
+
+def test_key_knows_the_data(digits, learn, tmp_path):
+    other = get_dls('digits', bs=32, device='cpu')
+    other.train.tensors[1][:5] = (other.train.tensors[1][:5]+1) % 10
+    a,b,c = [model_file(get_learner(d, learn.arch, learn.recipe), tmp_path) for d in (get_dls('digits', bs=32, device='cpu'), get_dls('digits', bs=32, device='cpu'), other)]
+    assert a==b!=c
+
+def test_over_suppression_ignores_a_shift_under_cross_entropy(learn, sevens):
+    import copy
+    from torch import nn
+    gold = copy.deepcopy(learn.model)
+    gold[-1].bias.data[7] -= 3
+    shifted = copy.deepcopy(gold)
+    shifted[-1].bias.data -= 50
+    a,b = [over_suppression(m, gold, learn.model, sevens[0], 7, loss_func=nn.CrossEntropyLoss())['beyond'] for m in (gold, shifted)]
+    assert abs(a-b) < 1e-4 < over_suppression(shifted, gold, learn.model, sevens[0], 7)['beyond']
