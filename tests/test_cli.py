@@ -130,3 +130,19 @@ def test_audit_says_what_is_missing(done, tmp_path):
     assert r.returncode==0, r.stderr
     r = run('audit', tmp_path, '--path', d)
     assert r.returncode==2 and '--gold FILE' in r.stderr and not (tmp_path/'audit.json').exists()
+
+def test_erasing_and_its_audit(done, tmp_path):
+    d,_ = done
+    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--criterion', 'erasing', '--out', tmp_path/'out')
+    assert r.returncode==0 and 'healed for 600 steps' in r.stdout, r.stderr
+    r = run('audit', tmp_path/'out', '--path', d, '--repeats', 1, '--goal', 0.8)
+    assert r.returncode==0, r.stderr
+    found = json.loads((tmp_path/'out'/'audit.json').read_text())
+    row = {(t['measure'], t['of']): t for t in found['table']}
+    assert found['settings']['goal']==0.8 and row['accuracy', 'target']['before'] > 0.9 > 0.1 > row['accuracy', 'target']['subject'] # before is the network as it was trained
+
+@pytest.mark.parametrize('args,said', [(['--goal', '2'], '--goal'), (['--most', '0'], '--most'), (['--repeats', '0'], '--repeats')])
+def test_audit_options_are_checked(done, args, said):
+    d,_ = done
+    r = run('audit', d/'out', '--path', d, *args)
+    assert r.returncode==2 and said in r.stderr and r.stderr.count('\n')==1
