@@ -6,7 +6,7 @@
 __all__ = ['relearn_recipes', 'rules', 'Relearned', 'relearn', 'activations', 'probe', 'fresh', 'probabilities', 'js_divergence',
            'distances', 'membership', 'verdict', 'Audit', 'audit', 'plot_audit', 'Watch', 'fine_tune']
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #b02e1094
+# %% ../nbs/05_suppressed_or_erased.ipynb #b0fda160
 import copy, json, math
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from fastai.basics import Adam, Callback, CancelFitException, DataLoaders, Learn
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from .data import TensorDL, class_split, in_memory
-from .forget import KeepCut, _bar, _class_name, class_accuracies, item_losses, row_zeroed, watching
+from .forget import Cut, KeepCut, _bar, _class_name, class_accuracies, item_losses, row_zeroed, watching
 from .layers import linears, unwrap
 from .outputs import _squared, centred, get_gold, outputs_on, over_suppression
 
@@ -289,7 +289,7 @@ class Audit:
         table=[dict(zip(('measure', 'of'), i)) | {c: None if pd.isna(v) else float(v) for c,v in r.items()} for i,r in self.table.iterrows()])
     def to_json(self, **kw): return json.dumps(self.to_dict(), **kw)
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #999f4d14
+# %% ../nbs/05_suppressed_or_erased.ipynb #41cbd09a
 def _run_on(net, x, name):
     "Shape of what `net` makes of `x`"
     try:
@@ -306,7 +306,10 @@ def _subjects(learn, target, gold, cut, before, dl):
     shape = _run_on(model, x, 'learn.model')
     for name,g in [('gold', g) for g in gold] + ([('before', before)] if before is not None else []):
         if (got := _run_on(g, x, name)) != shape: raise ValueError(f'{name} has outputs of shape {tuple(got[1:])}, the model of {tuple(shape[1:])}; it must be the same architecture')
+    like = {n: t.shape for n,t in model.state_dict().items()}
     for g in gold:
+        if {n: t.shape for n,t in unwrap(g).state_dict().items()} != like: raise ValueError('gold is of another architecture than the model: its weights have other names or shapes')
+        if (others := class_accuracies(g, dl, target)[1]) < 0.5: raise ValueError(f'gold gets only {others:.0%} of the other classes right; give a network that was trained on them')
         if (knows := class_accuracies(g, dl, target)[0]) > 0.1: raise ValueError(f'gold gets {knows:.0%} of class {target} right, so it was trained with it; give a network that never saw the class')
     res = {'subject': model}
     if before is not None: res['before'] = unwrap(before)
@@ -379,7 +382,7 @@ def _audit_table(acc, counts, ratio, relearning, most, readable, near, own, atta
     res.insert(1, 'low', pd.Series({k: v[0] for k,v in ends.items()})); res.insert(2, 'high', pd.Series({k: v[1] for k,v in ends.items()}))
     return res
 
-# %% ../nbs/05_suppressed_or_erased.ipynb #9fb56c25
+# %% ../nbs/05_suppressed_or_erased.ipynb #f1613d6b
 def audit(
     learn:Learner, # its model has been made to forget; left as it was
     target:int, # the class that was to be forgotten
@@ -394,7 +397,10 @@ def audit(
     progress:bool=True # show a progress bar?
 )->Audit:
     "Is class `target` erased, or only suppressed?"
-    if repeats < 1: raise ValueError(f'repeats={repeats} must be at least 1')
+    for n,v in dict(repeats=repeats, most=most).items():
+        if v < 1: raise ValueError(f'{n}={v} must be at least 1')
+    if not 0 < goal <= 1: raise ValueError(f'goal={goal} is an accuracy to be reached and must lie above 0 and not above 1')
+    if cut is not None and not isinstance(cut, Cut): raise ValueError(f'cut: give a Cut, not a {type(cut).__name__}; for what forget returned, its .cut')
     dl = in_memory(_look_dl(learn, dl))
     (test_t,test_r),(train_t,_) = class_split(dl, target),class_split(learn.dls.train, target)
     if gold is None: gold = [get_gold(learn, target, s, progress=progress) for s in (learn.seed, learn.seed+1000)] if hasattr(learn, 'seed') else [get_gold(learn, target)]

@@ -230,7 +230,7 @@ def _print_audit(found):
     print(f'\n{found}\n')
     print(_with_ends(found.table).drop(columns='fresh').to_string(na_rep=''))
 
-# %% ../nbs/12_cli.ipynb #c3ebe53d
+# %% ../nbs/12_cli.ipynb #32208a8f
 @app.command('forget')
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
@@ -251,6 +251,7 @@ def forget_command(
     "Train or load a network and make it forget one class by cutting inner weights."
     for n,v,there in (('data', data, datasets), ('criterion', criterion, [*criteria, *schedules]), ('recipe', recipe, recipes)): _one_of(n, v, there)
     k,names = _parse_k(k),[n.strip() for n in layers.split(',')] if layers else None
+    if k is not None and criterion in schedules: raise ValueError(f'--k with --criterion {criterion}: it sets its own size; leave --k out')
     if not 0 <= seed < 2**31: raise ValueError(f'--seed {seed}: give a whole number from 0 to {2**31-1}')
     if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
     if model and with_audit: raise ValueError('--audit with --model: how that network was trained is not known; run `forgetprune audit DIR --gold FILE` afterwards, FILE being a network trained in the same way without the class')
@@ -273,13 +274,15 @@ def forget_command(
     if found: _print_audit(found)
     if out: print(f'\nWritten to {out}: report.html, result.json, curve.csv, cut.safetensors, model.safetensors, curve.png, answers.png{", audit.json, audit.png" if found else ""}')
 
-# %% ../nbs/12_cli.ipynb #542752c0
+# %% ../nbs/12_cli.ipynb #7ada9d7c
 def _finished(folder, path):
     "A finished run: its result, its learner with the pruned network, its cut"
     missing = [f for f in ('result.json', 'model.safetensors', 'cut.safetensors', 'report.html') if not (folder/f).is_file()]
     if missing: raise ValueError(f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune forget --target 7 --out {shlex.quote(str(folder))}')
     try: result = json.loads((folder/'result.json').read_text(encoding='utf-8')); data,seed,target = (result[k] for k in ('data', 'seed', 'target'))
-    except (ValueError, KeyError) as e: raise ValueError(f'{folder/"result.json"} is not what `forgetprune forget` writes ({e})') from None
+    except (ValueError, KeyError, TypeError) as e: raise ValueError(f'{folder/"result.json"} is not what `forgetprune forget` writes ({e})') from None
+    about = load_model(folder/'model.safetensors')[1]
+    if bad := [k for k in ('data', 'seed', 'target') if about.get(k)!=result[k]]: raise ValueError(f'{folder/"result.json"} does not belong to the network beside it: {", ".join(f"{k} is {result[k]!r} here and {about.get(k)!r} there" for k in bad)}')
     return result, _learner(data, result.get('recipe') or 'sgd', seed, folder/'model.safetensors', path), Cut.load(folder/'cut.safetensors')
 
 def _before(learn, result, bars):
@@ -302,7 +305,7 @@ def audit_command(
     "Is the class erased, or only suppressed? Adds the answer to a finished run."
     for f in gold or []:
         if not f.is_file(): raise ValueError(f'--gold {f}: there is no such file')
-    _check_share('goal', goal)
+    if not 0 < goal <= 1: raise ValueError(f'--goal {goal}: give an accuracy above 0 and not above 1')
     result,learn,cut = _finished(folder, path)
     if result.get('recipe') is None and not gold: raise ValueError(f'DIR {folder}: its network was given with --model, so how it was trained is not known; give --gold FILE, a network trained in the same way without class {result["target"]}')
     g = [load_model(f)[0].to(learn.dls.device) for f in gold] if gold else None

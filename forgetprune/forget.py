@@ -392,7 +392,7 @@ def _expect(cut, model, why):
         now = w.detach().take(i)
         if not ((now==v) | (now==0)).all(): raise ValueError(f'layer {n!r} holds other values than those this cut removes, {why}')
 
-# %% ../nbs/03_class_pruning.ipynb #083abdaa
+# %% ../nbs/03_class_pruning.ipynb #30c8c39b
 @patch
 @torch.no_grad()
 def apply(self:Cut,
@@ -409,6 +409,7 @@ def undo(self:Cut,
     model:nn.Module # changed in place
 )->nn.Module: # the same model
     "Put the removed values back"
+    if self.meta.get('healed'): raise ValueError('this cut cannot be undone: the network was trained on after it (healed), so the removed values no longer fit; go back to a copy of the network from before')
     _expect(self, model, 'because it was trained on; to lose that, cut.retake(model).apply(model) first')
     for _,w,i,v in _pairs(self, model): w.put_(i, v)
     return model

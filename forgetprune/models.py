@@ -135,7 +135,7 @@ def whole_file(
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/01_models.ipynb #8b355971
+# %% ../nbs/01_models.ipynb #a58e51c2
 archs = {'mlp': mlp, 'cnn': cnn}
 
 def save_model(
@@ -159,7 +159,7 @@ def load_model(
             sd = {n: f.get_tensor(n) for n in f.keys()}
     except FileNotFoundError: raise FileNotFoundError(f'path={str(path)!r}: there is no such file') from None
     except Exception as e: raise ValueError(f'{path} is not a safetensors file: {e}') from e
-    if not about or (about['arch'] or {}).get('name') not in archs:
+    if not isinstance(about, dict) or not isinstance(about.get('arch'), dict) or about['arch'].get('name') not in archs:
         raise ValueError(f'{path} does not say how its model is built; write it with save_model(model, path, arch=dict(name="mlp", sizes=...))')
     kw = dict(about['arch'])
     try:

@@ -156,6 +156,11 @@ def test_clear_errors(learn, golds, digits):
     with pytest.raises(ValueError, match='was trained with it'): audit(learn, 7, copy.deepcopy(learn.model), progress=False)
     for bad in ([], learn):
         with pytest.raises(ValueError, match='give a module'): audit(learn, 7, bad, progress=False)
+    with pytest.raises(ValueError, match='another architecture'): audit(learn, 7, mlp((64, 20, 10)), progress=False)
+    with pytest.raises(ValueError, match='only .* of the other classes'): audit(learn, 7, fresh(learn.model), progress=False)
+    for bad in (dict(goal=0), dict(goal=2), dict(most=0), dict(repeats=0)):
+        with pytest.raises(ValueError, match=next(iter(bad))): audit(learn, 7, golds, progress=False, **bad)
+    with pytest.raises(ValueError, match='its .cut'): audit(learn, 7, golds, cut='a cut', progress=False)
     with pytest.raises(ValueError, match='raise `most`'): audit(learn, 7, golds, progress=False, most=2)
 
 def test_interrupt_leaves_everything(learn, golds, monkeypatch):

@@ -146,3 +146,17 @@ def test_audit_options_are_checked(done, args, said):
     d,_ = done
     r = run('audit', d/'out', '--path', d, *args)
     assert r.returncode==2 and said in r.stderr and r.stderr.count('\n')==1
+
+def test_audit_of_what_does_not_belong_together(done, tmp_path):
+    import shutil
+    d,_ = done
+    for i,change in enumerate((lambda r: r | dict(target=3), lambda r: r | dict(seed=1), lambda r: r | dict(seed='abc'), lambda r: [1, 2])):
+        out = tmp_path/str(i)
+        shutil.copytree(d/'out', out)
+        (out/'result.json').write_text(json.dumps(change(json.loads((out/'result.json').read_text()))))
+        r = run('audit', out, '--path', d)
+        assert r.returncode==2 and 'result.json' in r.stderr and r.stderr.count('\n')==1
+    r = run('audit', d/'out', '--path', d, '--gold', d/'out'/'cut.safetensors')
+    assert r.returncode==2 and 'does not say how its model is built' in r.stderr and r.stderr.count('\n')==1
+    r = run('forget', '--target', 7, '--data', 'digits', '--criterion', 'erasing', '--k', 5, '--path', tmp_path/'new', '--out', tmp_path/'never')
+    assert r.returncode==2 and '--k' in r.stderr and not (tmp_path/'never').exists() and not (tmp_path/'new').exists()

@@ -70,6 +70,7 @@ def test_what_was_healed_is_not_undone_by_the_audit(learn):
     gold = copy.deepcopy(learn.model)
     with torch.no_grad(): gold[-1].bias[7] -= 2
     res = learn.forget(7, criterion='erasing', steps=20, progress=False)
+    with pytest.raises(ValueError, match='cannot be undone'): res.cut.undo(learn.model)
     assert 'before' not in audit(learn, 7, gold, res.cut, repeats=1, progress=False).table
 
 @pytest.mark.parametrize('kw,msg', [(dict(share=1.5), 'between 0 and 1'), (dict(layers=['7']), 'only the last layer')])
