@@ -81,7 +81,7 @@ def heal(
     _,kept = class_split(learn.dls.train, target)
     return fine_tune(learn, model, kept, steps=steps, recipe=(partial(SGD, mom=0.9, wd=wd), lr), cut=cut, bs=128, seed=seed, decay=True)[0]
 
-# %% ../nbs/05c_erasing.ipynb #33392ba0
+# %% ../nbs/05c_erasing.ipynb #a9b48c5c
 def erasing(
     learn:Learner, # its model is changed once the result is there
     target:int, # class to forget
@@ -109,11 +109,11 @@ def erasing(
         if best is None or reached or before[1]-acc[1] <= budget: best = share,cut,net
         if reached: break
     share,cut,net = best
-    cut.meta.update(target=target, criterion='erasing', healed=steps)
     table = _compare(model, cut, target, _parts_of(dls), pick_layers(model, layers)).rename(index={'cut': 'cut, not healed'})
     for part,dl in _parts_of(dls).items(): table.loc['cut', [(part, 'target'), (part, 'retain')]] = class_accuracies(net, dl, target)
     table = table.loc[['as trained', 'cut', *[i for i in table.index if i not in ('as trained', 'cut')]]]
     model.load_state_dict(net.state_dict())
+    cut.meta.update(target=int(target), criterion='erasing', healed=steps) # from here on it cannot be undone
     curve = pd.DataFrame(rows, columns=['k', 'target', 'retain']).sort_values('k', ignore_index=True)
     return Forgotten(cut, max(map(len, cut.indices.values())), reached, goal, budget, int(target), 'erasing', curve, table, _class_name(dls, target), f'{share:.0%} of the units silenced, then healed for {steps} steps')
 
