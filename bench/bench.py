@@ -157,6 +157,64 @@ def auditing(dls):
         total,_ = cpu(lambda: A.audit(trained, 7, gold, cut, progress=False))
     return [dict(what=f'audit: {n.strip("_")} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=float('nan'), limit_is='') for n,t in {**parts, 'in all': total}.items()]
 
+def recording(steps=300):
+    "A training step with the recorder looking every 50 steps, against one without; and `Encoder` training through fastai against a bare loop of the same model and batches"
+    from forgetprune.magnitudes import magnitudes
+    from forgetprune.layers import ffns
+    from forgetprune.text import get_text_dls, lm_learner, masked_loss
+    make = lambda n=steps: lm_learner(get_text_dls(bs=32, steps=n, device='cpu'))
+    def fastai():
+        l = make()
+        with l.no_bar(), l.no_logging(): return cpu(lambda: l.fit(1, 3e-3, cbs=[]))[0]-cpu(lambda: l.validate())[0]
+    def bare():
+        l = make()
+        opt = torch.optim.AdamW(l.model.parameters(), lr=3e-3, weight_decay=0., foreach=False)
+        def loop():
+            for x,y in l.dls.train:
+                masked_loss(l.model(x), y).backward()
+                opt.step(); opt.zero_grad()
+        return cpu(loop)[0]
+    a,b = [min(f() for _ in range(3)) for f in (fastai, bare)]
+    l = make(1)
+    blocks = ffns(l.model)
+    once = cpu(lambda: [[magnitudes(f) for f in blocks] for _ in range(200)])[0]/200
+    return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b, ratio=b/a, asked='>= 0.9', limit=float('nan'), limit_is=''),
+            dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=float('nan'), limit_is='')]
+
+READ = '''
+import resource, sys, time, torch
+torch.set_num_threads(1)
+what,path = sys.argv[1:]
+if what=='transformers': import transformers
+else: from forgetprune.magnitudes import checkpoint_magnitudes
+start,before = time.process_time(),resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+if what=='ours': checkpoint_magnitudes(path)
+elif what=='read':
+    with open(path+'/model.safetensors', 'rb', buffering=0) as f:
+        b = bytearray(1<<24)
+        while f.readinto(b): pass
+else: transformers.AutoModel.from_pretrained(path)
+print(time.process_time()-start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)/1024)
+'''
+
+def checkpoints():
+    "Magnitudes of a file of more than 1 GB, against reading its bytes and against loading it with transformers (CPU seconds; MiB above what was there before)"
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel
+    with tempfile.TemporaryDirectory() as d:
+        config = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+        with torch.device('meta'): model = BertModel(config)
+        save_file({n: torch.randn(p.shape)*0.02 for n,p in model.named_parameters()}, f'{d}/model.safetensors', metadata=dict(format='pt'))
+        config.architectures = ['BertModel']; config.save_pretrained(d)
+        size = Path(f'{d}/model.safetensors').stat().st_size
+        res = {}
+        for what in ('read', 'ours', 'transformers'):
+            outs = [[float(v) for v in subprocess.run([sys.executable, '-c', READ, what, d], capture_output=True, text=True, check=True).stdout.split()[-2:]] for _ in range(3)]
+            res[what] = [min(o[i] for o in outs) for i in (0, 1)]
+    name = f'magnitudes of a checkpoint of {size/2**30:.1f} GB'
+    return [dict(what=f'{name}: loading it with transformers / ours', ours=res['ours'][0], rival=res['transformers'][0], ratio=res['transformers'][0]/res['ours'][0], asked='', limit=res['read'][0], limit_is='reading the bytes'),
+            dict(what=f'{name}: peak memory (MiB), transformers / ours', ours=res['ours'][1], rival=res['transformers'][1], ratio=res['transformers'][1]/res['ours'][1], asked='', limit=16., limit_is='the largest tensor of a block')]
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json')
@@ -166,7 +224,7 @@ def main():
     learn = get_learner(dls, seed=0)
     with learn.no_bar(), learn.no_logging(): train(learn)
     rate = matmul_rate()
-    rows = scoring(learn, dls, rate)+auditing(dls)
+    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+checkpoints()
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, a.full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):

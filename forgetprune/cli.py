@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'main', 'figure_png', 'report_html', 'report_section', 'plot_answers', 'forget_command', 'audit_command',
-           'data_command']
+           'magnitudes_command', 'data_command']
 
-# %% ../nbs/12_cli.ipynb #a937fda0
+# %% ../nbs/12_cli.ipynb #ba402b9a
 import base64, copy, html, io, json, re, shlex, sys, tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,8 +16,10 @@ from .data import class_split, datasets, fetch, get_dls, md5s, without
 from .audit import audit
 from .erase import erasing
 from .forget import Cut, criteria, pick_layers, schedules
+from .magnitudes import checkpoint_magnitudes, magnitude_stats, measures, plot_magnitudes
 from .models import get_learner, load_model, model_file, recipes, save_model, train, whole_file
 from .outputs import answers, get_gold
+from .text import fetch_text, texts
 
 # %% ../nbs/12_cli.ipynb #c4a2ad41
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help='Find out what a network knows, and make it forget.')
@@ -316,15 +318,46 @@ def audit_command(
     _print_audit(found)
     print(f'\nAdded to {folder}: audit.json, audit.png, a section of report.html')
 
-# %% ../nbs/12_cli.ipynb #b4c248c1
+# %% ../nbs/12_cli.ipynb #c303b2f2
+def _write_magnitudes(out, path, mags, stats):
+    "magnitudes.csv, magnitudes.png, report.html, and result.json last"
+    png = figure_png(plot_magnitudes(mags, str(path)))
+    csv = pd.DataFrame([(n, i, float(v)) for n,m in mags.items() for i,v in enumerate(m)], columns=['block', 'neuron', 'magnitude']).to_csv(index=False)
+    page = report_html(f'Neuron magnitudes of {path}', [(png, 'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: the median.'), stats.round(3)])
+    result = dict(version=__version__, command='magnitudes', path=str(path), blocks={n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()})
+    (out/'result.json').unlink(missing_ok=True)
+    for file,data in (('magnitudes.csv', csv.encode()), ('magnitudes.png', png), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
+        with whole_file(out/file) as tmp: tmp.write_bytes(data)
+    return result
+
+@app.command('magnitudes')
+def magnitudes_command(
+    path:str=typer.Argument(..., help='A checkpoint: a file (safetensors or PyTorch), its index, a folder, or a name on the Hugging Face hub.'),
+    pattern:str=typer.Option(None, help='How its tensors are named, if unknown: "*up.weight, *down.weight[, *gate.weight]".'),
+    measure:str=typer.Option('product', help=f'Of the norms of row and column: {", ".join(measures)}.'),
+    out:Path=typer.Option(None, help='Folder for result.json, magnitudes.csv, magnitudes.png and report.html.'),
+    as_json:bool=typer.Option(False, '--json', help='Print the statistics as JSON, and nothing else.')
+):
+    "Neuron magnitudes of a checkpoint, block by block."
+    _one_of('measure', measure, measures)
+    if out: out = _check_out(out)
+    mags = checkpoint_magnitudes(path, pattern, measure)
+    stats = pd.DataFrame({n: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m)) for n,m in mags.items()}).T.rename_axis('block')
+    stats = stats.astype({c: int if c=='neurons' else bool if c=='two' else float for c in stats})
+    if out: _write_magnitudes(out, path, mags, stats)
+    if as_json: return print(json.dumps({n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()}, indent=1))
+    print(stats.drop(columns='at').round(3).to_string())
+    if out: print(f'\nWritten to {out}: report.html, result.json, magnitudes.csv, magnitudes.png')
+
+# %% ../nbs/12_cli.ipynb #ce7c51a3
 @app.command('data')
 def data_command(
-    names:list[str]=typer.Argument(None, help=f'Data sets to fetch and check: {", ".join(md5s)}. Both if omitted.'),
+    names:list[str]=typer.Argument(None, help=f'Data sets to fetch and check: {", ".join((*md5s, *texts))}. The images if omitted.'),
     path:Path=typer.Option(None, help='Folder for data. FORGETPRUNE_DATA, else the data folder of fastai, if omitted.'),
     as_json:bool=typer.Option(False, '--json', help='Print the folders as JSON.')
 ):
     "Fetch data sets and verify their checksums."
     names = names or list(md5s)
-    got = {n: str(fetch(n, path)) for n in names}
+    got = {n: str(fetch_text(n, path) if n in texts else fetch(n, path)) for n in names}
     if as_json: return print(json.dumps(got))
-    for n,f in got.items(): print(f'{n}: 4 files, checksums right, in {f}')
+    for n,f in got.items(): print(f'{n}: {"" if n in texts else "4 files, checksums right, in "}{f}')

@@ -135,8 +135,8 @@ def whole_file(
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/01_models.ipynb #a58e51c2
-archs = {'mlp': mlp, 'cnn': cnn}
+# %% ../nbs/01_models.ipynb #847ad9ae
+archs = {'mlp': mlp, 'cnn': cnn, 'encoder': Encoder}
 
 def save_model(
     model:nn.Module, # any model
@@ -224,11 +224,12 @@ def model_file(
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or Path(d.path)/'models')/f"{what['data']}-{learn.arch['name']}-{learn.recipe['opt']}-{learn.seed}-{key}.safetensors"
 
-# %% ../nbs/01_models.ipynb #017ddc1a
+# %% ../nbs/01_models.ipynb #179e4552
 def train(
     learn:Learner, # from `get_learner`; trained in place
     folder=None, # where trained networks are kept
-    reuse:bool=True # take the network from its file if it is there?
+    reuse:bool=True, # take the network from its file if it is there?
+    fit=None # fit(learn) trains it; `fit_one_cycle` or `fit` by the recipe if omitted
 )->Learner: # the same
     "Train by the learner's recipe, or load the network that an earlier call trained"
     f,r = model_file(learn, folder),learn.recipe
@@ -238,7 +239,8 @@ def train(
         learn.model.to(learn.dls.device).eval()
         return learn
     if hasattr(learn.dls.train, 'epoch'): learn.dls.train.epoch = 1 # whatever was read before
-    (learn.fit_one_cycle if r['one_cycle'] else learn.fit)(r['epochs'], r['lr'])
+    if fit is None: (learn.fit_one_cycle if r['one_cycle'] else learn.fit)(r['epochs'], r['lr'])
+    else: fit(learn)
     f.parent.mkdir(parents=True, exist_ok=True)
     save_model(learn.model, f, arch=learn.arch, recipe=r, seed=learn.seed, data=getattr(learn.dls, 'name', None))
     return learn

@@ -1,5 +1,6 @@
 import json, signal, subprocess, sys, time
-import pandas as pd, pytest
+import pandas as pd, pytest, torch
+from safetensors.torch import save_file
 from forgetprune.cli import main
 from forgetprune.forget import Cut
 from forgetprune.models import load_model, mlp, save_model
@@ -160,3 +161,29 @@ def test_audit_of_what_does_not_belong_together(done, tmp_path):
     assert r.returncode==2 and 'does not say how its model is built' in r.stderr and r.stderr.count('\n')==1
     r = run('forget', '--target', 7, '--data', 'digits', '--criterion', 'erasing', '--k', 5, '--path', tmp_path/'new', '--out', tmp_path/'never')
     assert r.returncode==2 and '--k' in r.stderr and not (tmp_path/'never').exists() and not (tmp_path/'new').exists()
+
+def code(args):
+    with pytest.raises(SystemExit) as e: main(args)
+    return e.value.code or 0
+
+def test_magnitudes_of_a_checkpoint(tmp_path, capsys):
+    weights = {'a.0.in.weight': torch.eye(4, 3), 'a.0.out.weight': 2*torch.eye(3, 4), 'a.10.in.weight': torch.ones(4, 3), 'a.10.out.weight': torch.ones(3, 4), 'a.9.in.weight': torch.ones(4, 3), 'a.9.out.weight': torch.zeros(3, 4)}
+    save_file(weights, tmp_path/'own.safetensors')
+    assert code(['magnitudes', str(tmp_path/'own.safetensors')])==2 and 'say how they are named by' in capsys.readouterr().err
+    names = ['--pattern', 'a.*.in.weight, a.*.out.weight']
+    assert code(['magnitudes', str(tmp_path/'own.safetensors'), *names, '--json'])==0
+    stats = json.loads(capsys.readouterr().out)
+    assert [s['median'] for s in stats.values()]==[2, 0, 3] # blocks 0, 9, 10
+    assert stats['0']['p10_p50'] < 1 and stats['9']['log_sarle'] is None
+    assert code(['magnitudes', str(tmp_path/'own.safetensors'), *names, '--out', str(tmp_path/'out')])==0
+    table = pd.read_csv(tmp_path/'out'/'magnitudes.csv')
+    assert table.magnitude.tolist()==[2, 2, 2, 0]+[0]*4+[3]*4 and table.neuron.tolist()==[*range(4)]*3
+    assert (tmp_path/'out'/'magnitudes.png').read_bytes()[:4]==b'\x89PNG' and 'http' not in (tmp_path/'out'/'report.html').read_text()
+    assert json.loads((tmp_path/'out'/'result.json').read_text())['blocks']==stats
+
+@pytest.mark.parametrize('args,said', [(['magnitudes', 'nobody/nothing'], 'hub did not give it'), (['magnitudes', 'x', '--measure', 'max'], 'no such measure'), (['data', 'bible'], 'there are mnist')])
+def test_magnitudes_and_data_say_what_is_wrong(args, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1'); monkeypatch.setenv('HF_HOME', str(tmp_path))
+    assert code(args)==2
+    err = capsys.readouterr().err
+    assert said in err and err.count('\n')==1

@@ -1,0 +1,84 @@
+import pytest, torch
+import forgetprune.text as T
+from forgetprune.data import DataError
+from forgetprune.text import *
+
+def small(**kw): return get_text_dls('the quick brown fox\njumps over the lazy dog\n'*40, **{**dict(bs=4, context=16, steps=5, n_valid=50, device='cpu'), **kw})
+
+def test_masks_are_what_bert_does():
+    x = torch.full((2000, 50), 3)
+    a,y = mask_tokens(x, 9, 8, 0.2, torch.Generator().manual_seed(0))
+    asked = y>=0
+    assert abs(asked.float().mean()-0.2) < 0.01 and (y[asked]==3).all() and (a[~asked]==3).all()
+    assert abs((a[asked]==9).float().mean()-0.8) < 0.02
+    assert abs((a[asked]==3).float().mean()-(0.1+0.1/8)) < 0.01
+
+def test_batches_depend_on_seed_and_epoch():
+    a,b,c = small(seed=1),small(seed=1),small(seed=2)
+    one,two,other = [list(d.train) for d in (a, b, c)]
+    assert all(torch.equal(p, q) for u,v in zip(one, two) for p,q in zip(u, v)) and len(one)==5
+    assert not torch.equal(one[0][0], other[0][0]) and not torch.equal(one[0][0], next(iter(a.train))[0])
+    assert all(torch.equal(p, q) for p,q in zip(a.valid.tensors, c.valid.tensors))
+
+def test_training_text_is_not_validated_on():
+    d = small()
+    text = d.tokenizer.decode(d.train.tokens)
+    assert len(text)==int(0.9*len('the quick brown fox\njumps over the lazy dog\n'*40))
+
+def test_loss_looks_at_masked_positions_only():
+    p,y = torch.randn(2, 3, 5),torch.tensor([[1, -100, 2], [-100, -100, 4]])
+    want = torch.nn.functional.cross_entropy(p[[0, 0, 1], [0, 2, 2]], torch.tensor([1, 2, 4]))
+    torch.testing.assert_close(masked_loss(p, y), want)
+    p2 = p.clone(); p2[0,1] += 100
+    torch.testing.assert_close(masked_loss(p2, y), want)
+
+def test_trained_networks_are_kept(tmp_path):
+    def make(**kw): return lm_learner(small(), d_model=16, n_layers=1, n_heads=2, d_ff=16, **kw)
+    a,b = make(),make()
+    with a.no_bar(), a.no_logging(): train_lm(a, tmp_path)
+    assert len(list(tmp_path.iterdir()))==1
+    b.fit = None # not called
+    train_lm(b, tmp_path)
+    for p,q in zip(a.model.parameters(), b.model.parameters()): assert torch.equal(p, q)
+    with make(wd=0.1).no_bar(): pass
+    c = make(wd=0.1)
+    with c.no_bar(), c.no_logging(): train_lm(c, tmp_path)
+    assert len(list(tmp_path.iterdir()))==2
+
+def test_decay_coupled_or_not():
+    def end(opt, wd):
+        l = lm_learner(small(), d_model=16, n_layers=1, n_heads=2, d_ff=16, opt=opt, wd=wd)
+        with l.no_bar(), l.no_logging(): warm_fit(l, 2)
+        return l.model.blocks[0].ff.up.weight.detach()
+    assert torch.equal(end('adamw', 0.), end('l2', 0.)) and not torch.equal(end('adamw', 0.3), end('l2', 0.3))
+    assert end('adamw', 30.).norm() < end('adamw', 0.).norm()
+
+def test_a_tokenizer_of_ones_own():
+    class Words:
+        mask_token_id = 0
+        def __len__(self): return 6
+        def encode(self, text): return [1+len(w)%5 for w in text.split()]
+    d = get_text_dls('a bb ccc\ndddd '*100, bs=2, context=8, steps=2, tokenizer=Words(), device='cpu')
+    assert d.c==6 and next(iter(d.train))[0].max() < 6
+    class Blind(Words): mask_token_id = None
+    with pytest.raises(ValueError, match='no mask token'): get_text_dls('a b\n'*100, tokenizer=Blind())
+
+def test_sources_in_turn(tmp_path, monkeypatch):
+    verses = ''.join(f'{i//50+1}:{i%50+1} word {i} ' for i in range(31102))
+    def broken(name, tmp): raise OSError('no network')
+    monkeypatch.setattr(T, '_from_address', broken)
+    monkeypatch.setattr(T, '_from_packages', lambda name, tmp: verses)
+    text = get_text('kjv', tmp_path)
+    assert text.count('\n')==31102 and (tmp_path/'text'/'kjv.txt').read_text()==text
+    monkeypatch.setattr(T, '_from_packages', broken)
+    assert get_text('kjv', tmp_path)==text # from its file
+    (tmp_path/'text'/'kjv.txt').write_text('short')
+    with pytest.raises(DataError, match='damaged'): get_text('kjv', tmp_path)
+    with pytest.raises(DataError, match='no network') as e: get_text('foldoc', tmp_path)
+    assert 'foldoc.txt' in str(e.value) and [p.name for p in (tmp_path/'text').iterdir()]==['kjv.txt']
+
+@pytest.mark.parametrize('kw,msg', [(dict(valid_pct=0.), 'valid_pct'), (dict(share=1.), 'share'), (dict(context=5000), 'too few')])
+def test_clear_errors(kw, msg):
+    with pytest.raises(ValueError, match=msg): small(**kw)
+    with pytest.raises(ValueError, match='neither a file'): get_text('nowhere.txt')
+    with pytest.raises(ValueError, match='opt='): lm_learner(small(), opt='adm')
