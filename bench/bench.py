@@ -182,19 +182,21 @@ def recording(steps=300):
             dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=float('nan'), limit_is='')]
 
 READ = '''
-import resource, sys, time, torch
+import sys, time, torch
 torch.set_num_threads(1)
 what,path = sys.argv[1:]
 if what=='transformers': import transformers
 else: from forgetprune.magnitudes import checkpoint_magnitudes
-start,before = time.process_time(),resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name))
+with open('/proc/self/clear_refs', 'w') as f: f.write('5') # forget the peak of the imports
+start,before = time.process_time(),memory('VmRSS')
 if what=='ours': checkpoint_magnitudes(path)
 elif what=='read':
     with open(path+'/model.safetensors', 'rb', buffering=0) as f:
         b = bytearray(1<<24)
         while f.readinto(b): pass
-else: transformers.AutoModel.from_pretrained(path)
-print(time.process_time()-start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)/1024)
+else: model = transformers.AutoModel.from_pretrained(path)
+print(time.process_time()-start, memory('VmHWM')-before)
 '''
 
 def checkpoints():

@@ -11,7 +11,7 @@ from fastai.basics import Callback
 from .layers import FFN, ffns
 from .magnitudes import _norms
 
-# %% ../nbs/07b_midpoint.ipynb #aa45f791
+# %% ../nbs/07b_midpoint.ipynb #8d208991
 class MidpointLoss(Callback):
     "Pulls neuron magnitudes towards the middle of their block, by gradient descent beside the optimiser's step"
     order,run_valid = 80,False
@@ -25,27 +25,36 @@ class MidpointLoss(Callback):
     ):
         if middle not in ('mean', 'median'): raise ValueError(f"middle={middle!r} must be 'mean' or 'median'")
         if power not in (1, 2): raise ValueError(f'power={power} must be 1 or 2')
-        if weight < 0: raise ValueError(f'weight={weight} must not be negative')
+        if not 0 <= weight < float('inf'): raise ValueError(f'weight={weight} must be a finite number, not negative')
         self.weight,self.middle,self.power,self.log,self.smaller,self.example = weight,middle,power,log,smaller,x
     def before_fit(self):
-        self.off,self.watched = hasattr(self.learn, 'lr_finder'),ffns(self.learn.model, self.example)
+        self.off,blocks = hasattr(self.learn, 'lr_finder'),ffns(self.learn.model, self.example)
+        if not blocks: raise ValueError('model has no feed-forward block, so there is nothing to even')
+        self.watched = [f for f in blocks if all(p.requires_grad for p,_ in f.parts().values())]
     @torch.no_grad()
     def after_step(self):
         if self.off: return
         for f in self.watched: self.pull(f, self.weight*self.learn.opt.hypers[-1]['lr'])
     def slopes(self, m):
-        "The loss, summed over neurons, and its derivative by each magnitude"
-        m = m.clamp(min=1e-12)
+        "The loss, summed over neurons, its derivative by each magnitude, and the magnitude in the middle"
         v = m.log() if self.log else m
-        d = v-getattr(v, self.middle)()
+        mid = getattr(v, self.middle)()
+        d = v-mid
         if self.smaller: d = d.clamp(max=0)
         g = d.sign() if self.power==1 else 2*d
-        return d.abs().pow(self.power).sum(), g/m if self.log else g
+        return d.abs().pow(self.power).sum(), g/m if self.log else g, mid.exp() if self.log else mid
     def pull(self, f:FFN, step:float):
         "One step of gradient descent on the loss of one block"
         rows,columns = f.rows(),f.columns()
         a,b = _norms(rows, columns)
-        g = step*self.slopes(a*b)[1]
-        up,down = [(1-g*q/p.clamp(min=1e-12)).clamp(min=0)[:,None] for p,q in ((a, b), (b, a))] # never through zero
-        for r in rows: r.mul_(up.to(r.dtype))
-        columns.mul_(down.to(columns.dtype))
+        alive = (a*b).nonzero().flatten()
+        if not len(alive): return
+        a,b = a[alive],b[alive]
+        _,slope,mid = self.slopes(a*b)
+        gap,both = a*b-mid,a*a+b*b
+        most = 2*gap/(both+(both*both-4*a*b*gap).clamp(min=0).sqrt()) # (1-ga/b)(1-gb/a)ab = mid
+        g = torch.where(gap>0, torch.minimum(step*slope, most), torch.maximum(step*slope, most))
+        up,down = torch.ones(len(columns), device=a.device),torch.ones(len(columns), device=a.device)
+        up[alive],down[alive] = 1-g*b/a,1-g*a/b
+        for r in rows: r.mul_(up[:,None].to(r.dtype))
+        columns.mul_(down[:,None].to(columns.dtype))

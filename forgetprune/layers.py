@@ -97,7 +97,7 @@ class FFN:
 
 def _rows(l): return l.weight if isinstance(l, nn.Linear) else l.weight.T # Conv1D stores its matrix transposed
 
-# %% ../nbs/02_layer_choice.ipynb #dbba06e6
+# %% ../nbs/02_layer_choice.ipynb #2ac97858
 def _example(model):
     "An input that `model` can run on"
     dev = next(model.parameters()).device
@@ -125,18 +125,30 @@ def _leaves(model, seen):
         for h in handles: h.remove()
         for m,t in modes: m.training = t
 
-def _alone(into, out):
-    "Do units of `out` reach the same units of `into`, at the same position, and no others?"
-    if into.shape!=out.shape or not into.requires_grad: return False
+def _slopes(into, outs):
+    "Of units of `outs` that reach the same units of `into`, at the same position, and no others: by which slope, as {number of the out: tensor like `into`}"
+    fit = [k for k,o in enumerate(outs) if o.shape==into.shape]
+    if not fit or not into.requires_grad: return {}
     step = into.shape[-2] if into.ndim > 2 else 1 # last positions only: the first one of a causal model sees nothing but itself
-    for row in range(step-1, out[...,0].numel(), step):
-        for first in (0, 1): # every second unit, then the others: those of one half may be silent
-            want = torch.zeros(into.shape, dtype=into.dtype, device=into.device)
+    for row in range(step-1, into[...,0].numel(), step):
+        for first in (0, 1): # every second unit, then the others
+            want = torch.zeros_like(into)
             want.flatten(0, -2)[row,first::2] = 1
-            d, = torch.autograd.grad(into, out, want, retain_graph=True, allow_unused=True)
-            if d is None or bool(((d!=0) & (want==0)).any()): return False
-            if d.any(): return True
-    return False
+            ds = torch.autograd.grad(into, [outs[k] for k in fit], want, retain_graph=True, allow_unused=True) if fit else ()
+            fit = [k for k,d in zip(fit, ds) if d is not None and not bool(((d!=0) & (want==0)).any())]
+    if not fit: return {}
+    ds = torch.autograd.grad(into, [outs[k] for k in fit], torch.ones_like(into), retain_graph=True)
+    return {k: d for k,d in zip(fit, ds) if bool(d.any())}
+
+def _block(into, slopes, outs):
+    "Numbers of the gate (or None) and of the first matrix of a block, or None if there is no elementwise function between"
+    if len(slopes)==1:
+        (k,d), = slopes.items()
+        return None if bool((d==1).all()) else (None, k)
+    if len(slopes)!=2: return None
+    (i,a),(j,b) = slopes.items()
+    if torch.equal(a, b): return None # a sum, such as a residual stream
+    return (i, j) if torch.allclose(into, outs[j]*b, rtol=1e-2, atol=1e-3) else (j, i) # the gated one enters as it is
 
 def ffns(
     model:nn.Module, # left as it was
@@ -149,13 +161,12 @@ def ffns(
     given = _example(model) if x is None else x
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(), _leaves(model, seen): torch.manual_seed(0); model(**given) if isinstance(given, dict) else model(given)
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as e: raise ValueError(f'x: the model does not run on {"this input" if x is not None else "a made-up input"}; hand one in ({type(e).__name__}: {e})') from e
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as e: raise ValueError(f'x: the model does not run on {"this input" if x is not None else "a made-up input"}; hand one in ({type(e).__name__}: {e})') from e
     names = list(seen)
     for j,n in enumerate(names):
-        ups = [m for m in names[:j] if _alone(seen[n][0], seen[m][1])]
-        if not ups or len(ups) > 2: continue
-        gate,up = ([*ups] if len(ups)==2 else [None, *ups])
-        parts = [layers[m] for m in (*ups, n)]
-        common = os.path.commonprefix([f'{m}.'.split('.') for m in (*ups, n)])
-        res.append(FFN('.'.join(common) or up, layers[up], parts[-1], layers[gate] if gate else None))
+        outs = [seen[m][1] for m in names[:j]]
+        if (found := _block(seen[n][0], _slopes(seen[n][0], outs), outs)) is None: continue
+        gate,up = [None if k is None else names[k] for k in found]
+        common = '.'.join(os.path.commonprefix([f'{m}.'.split('.') for m in (gate, up, n) if m])) or up
+        res.append(FFN(up if common in {f.name for f in res} else common, layers[up], layers[n], layers[gate] if gate else None))
     return res

@@ -32,11 +32,13 @@ def magnitudes(
     if measure not in measures: raise ValueError(f'measure={measure!r} is unknown; there are {", ".join(measures)}')
     return measures[measure](*_norms(ffn.rows(), ffn.columns()))
 
-# %% ../nbs/06_magnitudes.ipynb #f66a3af3
+# %% ../nbs/06_magnitudes.ipynb #fd4a95fc
+def _array(m): return m.detach().double().cpu().numpy() if isinstance(m, torch.Tensor) else np.asarray(m, dtype=float)
+
 def _logs(m):
-    m = np.asarray(m, dtype=float)
-    if m.ndim!=1 or len(m) < 4: raise ValueError(f'm: {len(m)} magnitudes are too few to speak of a distribution; at least 4 are needed')
-    if not np.isfinite(m).all() or (m < 0).any(): raise ValueError('m: magnitudes are finite and not negative')
+    m = _array(m)
+    if m.ndim!=1 or len(m) < 4: raise ValueError(f'm: one row of at least 4 magnitudes is needed to speak of a distribution; got shape {m.shape}')
+    if bad := int((~np.isfinite(m) | (m < 0)).sum()): raise ValueError(f'm: magnitudes are finite and not negative; {bad} of these {len(m)} are not')
     top = np.median(m) or m.max()
     return np.log(np.maximum(m, 1e-6*top)) if top else np.zeros(len(m))
 
@@ -68,13 +70,13 @@ def magnitude_stats(
 )->dict: # log_sarle, p10_p50, dip (p-value), share, apart, at (see `groups`), two (are there two groups?), cv (coefficient of variation)
     "How the magnitudes of a layer are spread"
     import diptest
-    m = np.asarray(m, dtype=float)
+    m = _array(m)
     v,g = _logs(m),groups(m)
     dip = 1. if np.ptp(v) < 1e-9 else float(diptest.diptest(v)[1])
     p10,p50 = np.quantile(m, [0.1, 0.5])
     return dict(log_sarle=log_sarle(m), p10_p50=float(p10/p50) if p50 else float('nan'), dip=dip, **g, two=bool(0.1 <= g['share'] <= 0.9 and g['apart'] > 2 and dip < 0.05), cv=float(m.std()/m.mean()) if m.mean() else float('nan'))
 
-# %% ../nbs/06_magnitudes.ipynb #6a7354e0
+# %% ../nbs/06_magnitudes.ipynb #1901c3b6
 class MagnitudeRecorder(Callback):
     "Keeps the magnitudes of all feed-forward blocks every `every` steps, at the start and at the end; see `.steps`, `.history`"
     order,run_valid = 90,False
@@ -91,7 +93,7 @@ class MagnitudeRecorder(Callback):
         if self.off: return
         self.watched = ffns(self.learn.model, self.example)
         if not self.watched: raise ValueError('model has no feed-forward block, so there is nothing to record')
-        if self.kept and set(self.kept)!={f.name for f in self.watched}: raise ValueError(f'this recorder has watched another model, with the blocks {", ".join(self.kept)}; make a new one')
+        if self.kept and {n: len(v[0]) for n,v in self.kept.items()}!={f.name: len(f) for f in self.watched}: raise ValueError(f'this recorder has watched another model, with the blocks {", ".join(f"{n} ({len(v[0])} neurons)" for n,v in self.kept.items())}; make a new one')
         self._keep()
     def after_step(self): self.count += not self.off
     def after_batch(self):
@@ -106,7 +108,7 @@ class MagnitudeRecorder(Callback):
     def history(self)->dict: return {n: torch.stack(v).numpy() for n,v in self.kept.items()} # block name to array, shape (times, neurons)
     def table(self)->pd.DataFrame:
         "Statistics of every block at every step that was kept"
-        return pd.DataFrame([dict(step=s, block=n, **magnitude_stats(m)) for n,h in self.history.items() for s,m in zip(self.steps, h)])
+        return pd.DataFrame([dict(step=s, block=n, **(magnitude_stats(m) if np.isfinite(m).all() else {})) for n,h in self.history.items() for s,m in zip(self.steps, h)])
     def plot(self, **kw):
         "Histograms of the last magnitudes, see `plot_magnitudes`"
         return plot_magnitudes({n: h[-1] for n,h in self.history.items()}, **kw)
@@ -114,7 +116,7 @@ class MagnitudeRecorder(Callback):
         "Histograms of all blocks with a slider over the steps, as HTML"
         return slide_magnitudes(self.history, self.steps)
 
-# %% ../nbs/06_magnitudes.ipynb #57be467b
+# %% ../nbs/06_magnitudes.ipynb #33e8b2c5
 def _bins(values, n=40):
     "Bins on a logarithmic axis for all of `values`; magnitudes below a thousandth of the largest go into the first"
     top = max(float(np.max(v)) for v in values) or 1.
@@ -125,7 +127,7 @@ def _ticks(bins):
     "Where a logarithmic axis is labelled: powers of ten, and thrice them if there are few"
     tens = [10.**e for e in range(math.floor(math.log10(bins[0])), math.ceil(math.log10(bins[-1]))+1)]
     every = [t for t in sorted([*tens, *(3*t for t in tens)]) if bins[0] <= t <= bins[-1]]
-    return every if len(every) < 6 else [t for t in tens if bins[0] <= t <= bins[-1]]
+    return every if 2 <= len(every) < 6 else [t for t in tens if bins[0] <= t <= bins[-1]] if every else [bins[0], (bins[0]*bins[-1])**0.5, bins[-1]]
 
 def plot_magnitudes(
     mags:dict, # block name to magnitudes
@@ -135,7 +137,8 @@ def plot_magnitudes(
 ):
     "One histogram per block, on a logarithmic axis; returns the figure"
     import matplotlib.pyplot as plt
-    mags = {n: np.asarray(m) for n,m in mags.items()}
+    if not mags: raise ValueError('mags: no block to draw; if they come from a recorder, train first')
+    mags = {n: _array(m) for n,m in mags.items()}
     ncols = min(ncols, len(mags))
     bins = _bins(mags.values()) if bins is None else bins
     fig,axs = plt.subplots(-(-len(mags)//ncols), ncols, figsize=(2.9*ncols+0.5, 2.3*-(-len(mags)//ncols)+0.4), squeeze=False, sharex=True, sharey=True)
@@ -143,8 +146,10 @@ def plot_magnitudes(
     for ax,(n,m) in zip(axs.flat, mags.items()):
         ax.hist(m.clip(bins[0], bins[-1]), bins, color='#31688e', weights=np.full(len(m), 100/len(m)))
         ax.axvline(max(np.median(m), bins[0]), color='k', lw=1, ls='--'); ax.set(xscale='log', xlim=(bins[0], bins[-1]), title=n); ax.title.set_fontsize(8)
-        ax.set_xticks(_ticks(bins), [f'{t:g}' for t in _ticks(bins)]); ax.set_xticks([], minor=True)
-    for ax in axs[-1]: ax.set_xlabel('magnitude')
+        ax.set_xticks(_ticks(bins), [f'{t:.2g}' for t in _ticks(bins)]); ax.set_xticks([], minor=True)
+    for c in range(ncols): # the lowest one of each column
+        low = axs[(len(mags)-1-c)//ncols,c]
+        low.set_xlabel('magnitude'); low.tick_params(labelbottom=True)
     for ax in axs[:,0]: ax.set_ylabel('neurons (%)')
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
@@ -185,10 +190,10 @@ def activity(
     if not n: raise ValueError('dl holds no batch')
     return {name: pd.DataFrame((v/n[name]).T.cpu().numpy(), columns=['fires', 'size']) for name,v in seen.items()}
 
-# %% ../nbs/06_magnitudes.ipynb #2fc9e736
+# %% ../nbs/06_magnitudes.ipynb #484e43c2
 def neuron_cut(
     model:nn.Module, # left as it was
-    chosen:dict, # block name (see `layers.ffns`) to indices of neurons
+    chosen:dict, # block name (see `layers.ffns`) to neurons: their numbers, or a mask
     x=None # see `layers.ffns`
 )->Cut: # not applied
     "A cut of whole neurons: their rows and columns"
@@ -196,7 +201,10 @@ def neuron_cut(
     if bad := [n for n in chosen if n not in blocks]: raise ValueError(f'chosen: no block {", ".join(map(str, bad))}; there are {", ".join(blocks)}')
     names,idx = {id(m): n for n,m in unwrap(model).named_modules()},{}
     for n,i in chosen.items():
-        f,i = blocks[n],torch.as_tensor(i, dtype=torch.long).cpu()
+        f,i = blocks[n],torch.as_tensor(i).cpu()
+        if i.dtype==torch.bool and i.shape==(len(f),): i = i.nonzero().flatten() # a mask
+        if i.ndim!=1 or len(i) and i.dtype in (torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64): raise ValueError(f'chosen[{n!r}]: give a list of neuron numbers, or a mask of {len(f)} truth values; got {i.dtype} of shape {tuple(i.shape)}')
+        i = i.long()
         if len(i) and not 0 <= int(i.min()) <= int(i.max()) < len(f): raise ValueError(f'chosen[{n!r}]: neurons are numbered 0 to {len(f)-1}, not {int(i.min())} to {int(i.max())}')
         for l,side in ((f.up, 0), (f.gate, 0), (f.down, 1)):
             if l is None: continue
@@ -262,12 +270,12 @@ class GradualPruning(Callback):
             left = (~gone).nonzero().flatten()
             gone[left[choose_neurons({'': m[left]}, max(0, more)/max(len(left), 1), self.which, self.seed+1000*self.count+j)['']]] = True
 
-# %% ../nbs/06_magnitudes.ipynb #8c2a1b6b
-_layouts = ( # (pattern of the first matrix, second matrix, gate, is the matrix stored transposed?)
+# %% ../nbs/06_magnitudes.ipynb #c129bd9d
+_layouts = ( # (pattern of the first matrix, second matrix, gate, may the matrices be stored transposed?)
     (r'^(.*\.)?intermediate\.dense\.weight$', r'{}output.dense.weight', None, False), # BERT, RoBERTa, ViT
     (r'^(.*)DenseReluDense\.wi\.weight$', r'{}DenseReluDense.wo.weight', None, False), # T5
     (r'^(.*)DenseReluDense\.wi_1\.weight$', r'{}DenseReluDense.wo.weight', r'{}DenseReluDense.wi_0.weight', False), # T5 v1.1, gated
-    (r'^(.*\.)?mlp\.c_fc\.weight$', r'{}mlp.c_proj.weight', None, True), # GPT-2
+    (r'^(.*\.)?mlp\.c_fc\.weight$', r'{}mlp.c_proj.weight', None, True), # GPT-2, GPT-Neo, OpenCLIP
     (r'^(.*\.)?mlp\.up_proj\.weight$', r'{}mlp.down_proj.weight', r'{}mlp.gate_proj.weight', False), # Llama, Mistral, Qwen
     (r'^(.*\.)?mlp\.dense_h_to_4h\.weight$', r'{}mlp.dense_4h_to_h.weight', None, False), # GPT-NeoX
     (r'^(.*\.)?ffn\.lin1\.weight$', r'{}ffn.lin2.weight', None, False), # DistilBERT
@@ -278,29 +286,37 @@ _layouts = ( # (pattern of the first matrix, second matrix, gate, is the matrix 
 def _pattern_layout(pattern):
     "From a user's `'(prefix)up.name, down.name[, gate.name]'`"
     parts = [p.strip() for p in pattern.split(',')]
-    if len(parts) not in (2, 3) or any('*' not in p for p in parts): raise ValueError(f'pattern={pattern!r}: name the first matrix, the second and perhaps the gate, with commas between and a star for what differs, for example "h.*.up.weight, h.*.down.weight"')
+    if len(parts) not in (2, 3) or any(p.count('*')!=1 for p in parts): raise ValueError(f'pattern={pattern!r}: name the first matrix, the second and perhaps the gate, with commas between and one star in each for what differs, for example "h.*.up.weight, h.*.down.weight"')
     first = '^'+re.escape(parts[0]).replace(r'\*', '(.*)', 1)+'$'
-    return ((first, *[p.replace('*', '{}', 1) for p in parts[1:]], *[None]*(3-len(parts)), False),)
+    rest = [p.replace('{', '{{').replace('}', '}}').replace('*', '{}') for p in parts[1:]]
+    return ((first, *rest, *[None]*(3-len(parts)), True),)
 
 def _find_blocks(names, layouts):
-    "Block name to (first, second, gate or None, transposed) of tensor names"
+    "Block name to (first, second, gate or None, may they be transposed?) of tensor names"
+    fixed = layouts is _layouts
     res,there = {},set(names)
     for n in names:
         for first,down,gate,flipped in layouts:
             if not (m := re.match(first, n)): continue
             prefix = m[1] or ''
             d,g = down.format(prefix),gate and gate.format(prefix)
+            if g and not fixed and g not in there: raise ValueError(f'pattern: there is {n}, but no {g}')
             if d in there: res.setdefault(prefix.rstrip('.') or n.removesuffix('.weight'), (n, d, g if g in there else None, flipped)); break
     def natural(s): return 'decoder' in s, [int(p) if p.isdigit() else p for p in re.split(r'(\d+)', s)] # 10 after 9, encoders before decoders
     return dict(sorted(res.items(), key=lambda i: natural(i[0])))
 
-# %% ../nbs/06_magnitudes.ipynb #d1994a16
+# %% ../nbs/06_magnitudes.ipynb #baa8ef8c
+def _join(there, new, f):
+    "No tensor may come twice"
+    if twice := sorted(there.keys() & new.keys()): raise ValueError(f'{f} holds {twice[0]!r}, which another file beside it holds too; name one file, or the index of those that belong together')
+    there |= new
+
 class _Safe:
     "Tensors of one or many safetensors files"
     def __init__(self, files):
         self.where = {}
         for f in files:
-            with _opened(f) as s: self.where |= {n: f for n in s.keys()}
+            with _opened(f) as s: _join(self.where, {n: f for n in s.keys()}, f)
     def keys(self): return list(self.where)
     def get(self, n):
         with _opened(self.where[n]) as s: return s.get_tensor(n)
@@ -310,13 +326,15 @@ class _Torch:
     def __init__(self, files):
         self.all = {}
         for f in files:
-            try: d = torch.load(f, map_location='cpu', weights_only=True, mmap=True)
-            except RuntimeError as e:
-                if 'mmap' not in str(e): raise ValueError(f'{f} cannot be read as a PyTorch file ({str(e).splitlines()[0]})') from None
-                d = torch.load(f, map_location='cpu', weights_only=True) # an old file, which cannot be mapped
-            except Exception as e: raise ValueError(f'{f} cannot be read as a PyTorch file of weights alone; nothing else is opened ({str(e).splitlines()[0]})') from None
-            d = d.get('state_dict', d) if isinstance(d, dict) else {}
-            self.all |= {n: t for n,t in d.items() if isinstance(t, torch.Tensor)}
+            try:
+                try: d = torch.load(f, map_location='cpu', weights_only=True, mmap=True)
+                except RuntimeError as e:
+                    if 'mmap' not in str(e): raise
+                    d = torch.load(f, map_location='cpu', weights_only=True) # an old file, which cannot be mapped and is read whole
+            except Exception as e: raise ValueError(f'{f} cannot be read as a PyTorch file of weights alone; nothing else is opened ({type(e).__name__})') from None
+            for part in ('state_dict', 'model'):
+                if isinstance(d, dict) and isinstance(d.get(part), dict): d = d[part]
+            _join(self.all, {n: t for n,t in d.items() if isinstance(n, str) and isinstance(t, torch.Tensor)} if isinstance(d, dict) else {}, f)
     def keys(self): return list(self.all)
     def get(self, n): return self.all[n]
 
@@ -326,12 +344,14 @@ def _opened(f):
 
 def _listed(index):
     "The files that an index of a checkpoint in many parts names"
-    try: names = sorted(set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()))
-    except (ValueError, KeyError, AttributeError) as e: raise ValueError(f'{index} is not an index of a checkpoint ({e!r})') from None
-    files = [index.parent/n for n in names]
+    try:
+        where = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+        names = sorted(set(where.values()))
+        files = [index.parent/n for n in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as e: raise ValueError(f'{index} is not an index of a checkpoint ({e!r})') from None
     if bad := [n for n in names if Path(n).name!=n]: raise ValueError(f'{index} names {bad[0]!r}, which is not a file beside it')
     if lost := [f.name for f in files if not f.is_file()]: raise ValueError(f'{index.parent}: {", ".join(lost)} not there, though {index.name} names it')
-    return files
+    return files, where
 
 def _checkpoint(path):
     "A file, or a folder as Hugging Face writes it"
@@ -341,7 +361,11 @@ def _checkpoint(path):
             if (path/n).is_file(): return _checkpoint(path/n)
         if found := sorted(path.glob('*.safetensors')): return _Safe(found)
         raise ValueError(f'{path}: no checkpoint there (model.safetensors or pytorch_model.bin, or their index)')
-    if path.name.endswith('.index.json'): return (_Safe if 'safetensors' in path.name else _Torch)(_listed(path))
+    if path.name.endswith('.index.json'):
+        files,where = _listed(path)
+        res = (_Safe if 'safetensors' in path.name else _Torch)(files)
+        if lost := sorted(set(where)-set(res.keys())): raise ValueError(f'{path} names {lost[0]!r} ({len(lost)} in all), which no file beside it holds; the checkpoint is not whole')
+        return res
     return (_Safe if path.suffix=='.safetensors' else _Torch)([path])
 
 def _download(name):
@@ -353,7 +377,20 @@ def _download(name):
         return folder if list(folder.glob('*.safetensors')) else Path(snapshot_download(name, allow_patterns=['pytorch_model*']))
     except Exception as e: raise ValueError(f'path={name!r} is neither a file nor a folder, and the Hugging Face hub did not give it ({type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ""})') from None
 
-# %% ../nbs/06_magnitudes.ipynb #3abd7630
+# %% ../nbs/06_magnitudes.ipynb #53a67b38
+def _squares(file, n, dim):
+    "Sums of squares of one matrix"
+    w = file.get(n)
+    if w.ndim!=2: raise ValueError(f'{n} is no matrix; its shape is {tuple(w.shape)}')
+    if not w.is_floating_point() or w.element_size() < 2: raise ValueError(f'{n} is quantised ({w.dtype}), and its scales are not read; give the checkpoint as it was before that')
+    return w.float().pow(2).sum(dim)
+
+def _flipped(file, up, names):
+    "Is the first matrix stored as (inputs, neurons)? Its bias tells; without one, there are more neurons than inputs"
+    shape,bias = file.get(up).shape,up.removesuffix('weight')+'bias'
+    n = len(file.get(bias)) if bias in names and bias!=up else max(shape)
+    return len(shape)==2 and (shape[0]!=n or shape[0]==shape[1] and up.endswith('c_fc.weight')) and shape[1]==n
+
 def checkpoint_magnitudes(
     path, # a checkpoint's file, index or folder, or its name on the Hugging Face hub
     pattern:str=None, # names of other layouts: '*up.weight, *down.weight[, *gate.weight]'
@@ -364,18 +401,11 @@ def checkpoint_magnitudes(
     file = _checkpoint(path if Path(path).exists() else _download(str(path)))
     blocks = _find_blocks(file.keys(), _pattern_layout(pattern) if pattern else _layouts)
     if not blocks: raise ValueError(f'{path}: no feed-forward block among its {len(file.keys())} tensors, such as {", ".join(file.keys()[:3])}; say how they are named by pattern="*up.weight, *down.weight"')
-    res = {}
-    for name,(up,down,gate,flipped) in blocks.items():
-        row = None
-        for n in (up, gate):
-            if n is None: continue
-            w = file.get(n).float()
-            sq = w.pow(2).sum(0 if flipped else 1)
-            row = sq if row is None else row+sq
-            del w
-        w = file.get(down).float()
-        column = w.pow(2).sum(1 if flipped else 0)
-        del w
-        if row.shape!=column.shape: raise ValueError(f'{path}: {up} has {len(row)} neurons, {down} {len(column)}; they are no block')
-        res[name] = measures[measure](row.sqrt(), column.sqrt())
+    names,res = set(file.keys()),{}
+    for name,(up,down,gate,may_flip) in blocks.items():
+        flip = may_flip and _flipped(file, up, names)
+        try: rows,column = [_squares(file, n, 0 if flip else 1) for n in (up, gate) if n],_squares(file, down, 1 if flip else 0)
+        except ValueError as e: raise ValueError(f'{path}: {e}') from None
+        if any(len(r)!=len(column) for r in rows): raise ValueError(f'{path}: {up} has {len(rows[0])} neurons, {down} {len(column)}; they are no block')
+        res[name] = measures[measure](sum(rows).sqrt(), column.sqrt())
     return res

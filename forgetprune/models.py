@@ -224,21 +224,23 @@ def model_file(
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or Path(d.path)/'models')/f"{what['data']}-{learn.arch['name']}-{learn.recipe['opt']}-{learn.seed}-{key}.safetensors"
 
-# %% ../nbs/01_models.ipynb #179e4552
+# %% ../nbs/01_models.ipynb #24217157
 def train(
     learn:Learner, # from `get_learner`; trained in place
     folder=None, # where trained networks are kept
     reuse:bool=True, # take the network from its file if it is there?
     fit=None # fit(learn) trains it; `fit_one_cycle` or `fit` by the recipe if omitted
 )->Learner: # the same
-    "Train by the learner's recipe, or load the network that an earlier call trained"
+    "Train by the learner's recipe, or load the network that an earlier call trained; callbacks that were added to the learner are not part of the file's name"
     f,r = model_file(learn, folder),learn.recipe
+    if not reuse and getattr(learn, 'was_trained', False): raise ValueError('learn was trained already, and its file is for networks that were trained once; make a new learner')
     if reuse and f.exists():
         try: learn.model.load_state_dict(load_model(f)[0].state_dict())
         except (ValueError, RuntimeError) as e: raise ValueError(f'the network kept in {f} cannot be read; delete the file, and it is trained again ({e})') from e
         learn.model.to(learn.dls.device).eval()
         return learn
     if hasattr(learn.dls.train, 'epoch'): learn.dls.train.epoch = 1 # whatever was read before
+    learn.was_trained = True
     if fit is None: (learn.fit_one_cycle if r['one_cycle'] else learn.fit)(r['epochs'], r['lr'])
     else: fit(learn)
     f.parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ from fastai.basics import Callback
 from .layers import ffns
 from .magnitudes import choose_neurons, magnitudes
 
-# %% ../nbs/08_retraining.ipynb #c9654f56
+# %% ../nbs/08_retraining.ipynb #b794a583
 class RetrainSubset(Callback):
-    "Only some neurons of each feed-forward block are trained: their rows, biases and columns. All else stays, to the bit"
+    "Only some neurons of each feed-forward block are trained: their rows, biases and columns. All else stays, to the bit. They are chosen anew at the start of each fit"
     order,run_valid = 96,False
     def __init__(self,
         which:str='low', # 'low', 'high', 'random', or 'all' (all neurons of the blocks, and nothing else)
@@ -33,28 +33,33 @@ class RetrainSubset(Callback):
         self.chosen = {n: torch.arange(len(m)) for n,m in mags.items()} if self.which=='all' else choose_neurons(mags, self.frac, self.which, self.seed)
         free = {}
         for f in blocks:
-            for p,dim in f.parts().values(): free.setdefault(id(p), (p, torch.zeros(p.shape, dtype=torch.bool, device=p.device)))[1].index_fill_(dim, self.chosen[f.name].to(p.device), True)
-        self.asked = [(p, p.requires_grad) for p in net.parameters()]
-        for p,_ in self.asked:
-            p.requires_grad_(id(p) in free)
-            if id(p) not in free: p.grad = None # an old gradient would let weight decay at it
+            for p,dim in f.parts().values():
+                if p.requires_grad: free.setdefault(id(p), (p, torch.zeros(p.shape, dtype=torch.bool, device=p.device)))[1].index_fill_(dim, self.chosen[f.name].to(p.device), True)
+        if not free: raise ValueError('all feed-forward blocks of the model are frozen, so there is nothing to retrain; unfreeze some')
+        self.fixed = [p for p in net.parameters() if id(p) not in free]
         self.kept = [(p, ~m, p.detach()[~m].clone()) for p,m in free.values() if not m.all()]
         self.statics = [(b, b.clone()) for b in net.buffers()]
+        for p in self.fixed: p.grad = None # an old gradient would let weight decay at it
         self.learn.opt.clear_state()
-        self.steps = 0
+        self.steps,self.rates = 0,None
     def before_batch(self):
-        if not self.training: return
+        if not self.training or self.steps >= self.warm: return
         self.rates = [h['lr'] for h in self.learn.opt.hypers]
-        if self.steps < self.warm: self.learn.opt.set_hyper('lr', [r*(self.steps+1)/self.warm for r in self.rates])
-    @torch.no_grad()
+        self.learn.opt.set_hyper('lr', [r*(self.steps+1)/self.warm for r in self.rates])
+    def after_backward(self):
+        for p in self.fixed: p.grad = None # no optimiser moves what has no gradient
     def after_step(self):
         self.steps += 1
-        for p,m,v in self.kept: p[m] = v
+        self._put_back()
     @torch.no_grad()
-    def after_batch(self):
-        if not self.training: return
-        self.learn.opt.set_hyper('lr', self.rates)
+    def _put_back(self):
+        for p,m,v in self.kept: p[m] = v
         for b,v in self.statics: b.copy_(v)
-    def after_fit(self):
-        for p,r in self.asked: p.requires_grad_(r)
-        self.asked,self.kept,self.statics = [],[],[]
+        if self.rates: self.learn.opt.set_hyper('lr', self.rates)
+        self.rates = None
+    def after_batch(self): self._put_back()
+    def after_cancel_batch(self): self._put_back()
+    def after_cancel_train(self): self._put_back()
+    def after_cancel_epoch(self): self._put_back()
+    def after_cancel_fit(self): self._put_back()
+    def after_fit(self): self.fixed,self.kept,self.statics = [],[],[]

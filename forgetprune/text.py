@@ -64,7 +64,7 @@ def _from_packages(name, tmp):
 texts = {'kjv': dict(clean=_kjv_text, known='376f0fd8429cec6cc77659d428b2debd01f069dbfb3917776a09a36a7cfed5c4', what='verses', count=lambda t: t.count('\n'), n=(31102, 31102)),
           'foldoc': dict(clean=_foldoc_text, known='2b6ea4eaed751a03f58e7a6bbf4d331b7448fe50161aef3d52cd74b1a9cef74c', what='characters', count=len, n=(4_000_000, 8_000_000))}
 
-# %% ../nbs/01b_text.ipynb #05a24158
+# %% ../nbs/01b_text.ipynb #49a6faf3
 def _sound(name, text):
     "Is this the text called `name`?"
     about = texts[name]
@@ -105,7 +105,8 @@ def get_text(
         return '\n\n'.join(topics[k].strip() for k in sorted(topics))+'\n'
     if name in texts: return fetch_text(name, path).read_text(encoding='utf-8')
     if not Path(name).is_file(): raise ValueError(f'name={str(name)!r} is neither a file nor one of pydoc, {", ".join(texts)}')
-    return Path(name).read_text(encoding='utf-8')
+    try: return Path(name).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as e: raise ValueError(f'name={str(name)!r} is not text in UTF-8 ({e.reason} at byte {e.start}); convert it first') from None
 
 # %% ../nbs/01b_text.ipynb #1462492e
 class Characters:
@@ -124,7 +125,7 @@ class Characters:
         return torch.from_numpy(np.where(self._points[i]==at, i, 0).astype(np.int64))
     def decode(self, ids)->str: return ''.join('_' if i==self.mask else self.vocab[i] for i in map(int, ids))
 
-# %% ../nbs/01b_text.ipynb #d79f8aa0
+# %% ../nbs/01b_text.ipynb #8e35ba62
 def mask_tokens(
     x:torch.Tensor, # tokens, shape (batch, time)
     mask:int, # the token that hides
@@ -155,7 +156,7 @@ class MaskedDL(DataLoader):
             if i >= skip: yield self.after_batch(b)
 
 def get_text_dls(
-    text='pydoc', # a name or path, see `get_text`, or a text (a string with a line break)
+    text='pydoc', # a name or path, see `get_text`, or a text (a string with a line break, or of more than 1,000 characters)
     bs:int=32, # pieces per batch
     context:int=32, # tokens per piece
     steps:int=1000, # batches per epoch
@@ -167,10 +168,12 @@ def get_text_dls(
     path=None, device=None # see `data.get_dls`
 )->DataLoaders: # `.tokenizer`, and `.c`, the number of tokens
     "Masked pieces of a text, to train on and to judge by"
+    for n,v,low in (('bs', bs, 1), ('context', context, 1), ('steps', steps, 0), ('n_valid', n_valid, 1), ('seed', seed, 0)):
+        if not isinstance(v, int) or v < low: raise ValueError(f'{n}={v!r} must be a whole number, at least {low}')
     if not 0 < valid_pct < 1: raise ValueError(f'valid_pct={valid_pct} must lie between 0 and 1, for example 0.1')
     if not 0 < share < 1: raise ValueError(f'share={share} must lie between 0 and 1, for example 0.15')
     device = default_device() if device is None else torch.device(device)
-    words = text if '\n' in str(text) else get_text(text, path)
+    words = text if '\n' in str(text) or len(str(text)) > 1000 else get_text(text, path)
     tok = tokenizer or Characters(words)
     mask = tok.mask if hasattr(tok, 'mask') else getattr(tok, 'mask_token_id', None)
     if mask is None: raise ValueError('tokenizer has no mask token; give one with `mask` or `mask_token_id`')
@@ -186,7 +189,7 @@ def get_text_dls(
     dls.tokenizer,dls.c,dls.name,dls.seed,dls.context = tok,len(tok),text if text is not words else 'text',seed,context
     return dls
 
-# %% ../nbs/01b_text.ipynb #4e7798ff
+# %% ../nbs/01b_text.ipynb #c61143e2
 def masked_loss(
     pred, # scores, shape (batch, time, tokens)
     y, # tokens, -100 where nothing is asked
@@ -197,13 +200,14 @@ def masked_loss(
 
 class FlushDenormals(Callback):
     "While training, numbers too small for a float's full precision count as zero: a CPU takes many times as long for them"
-    order = -60
-    def _tiny(self): return (torch.tensor(1e-38)*1e-3).item() # 1e-41 if they are kept
+    order,ours = -60,False # `ours`: an earlier training, which was interrupted, had them flushed
     def before_fit(self):
-        self.kept = self._tiny() > 0
+        kept = (torch.tensor(1e-38)*1e-3).item() > 0 # 1e-41 if they are kept
+        FlushDenormals.ours = kept or FlushDenormals.ours
         torch.set_flush_denormal(True)
     def after_fit(self):
-        if self.kept: torch.set_flush_denormal(False)
+        if FlushDenormals.ours: torch.set_flush_denormal(False)
+        FlushDenormals.ours = False
 
 def _torch(opt, **kw): return lambda wd: partial(OptimWrapper, opt=partial(opt, weight_decay=wd, foreach=True, **kw))
 
@@ -236,6 +240,7 @@ def warm_fit(
     cbs=None # more callbacks for this training
 )->Learner: # the same
     "Train with a learning rate that rises at first and then stays, as its recipe says"
+    if epochs < 1: raise ValueError(f'epochs={epochs} must be at least 1')
     r,total = learn.recipe,epochs*len(learn.dls.train)
     up = min(1., max(r['warm'], 1)/total)
     start = SchedLin(r['lr']/max(r['warm'], 1), r['lr'])

@@ -1,8 +1,10 @@
 import copy
-import pytest, torch
+import numpy as np, pytest, torch
+from torch import nn
+from fastai.basics import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException
 from conftest import same_state
 from forgetprune.decay import *
-from forgetprune.layers import ffns
+from forgetprune.layers import FFN, ffns
 from forgetprune.magnitudes import magnitudes
 from forgetprune.models import Encoder
 from forgetprune.retrain import *
@@ -26,8 +28,8 @@ def test_pull_is_the_gradient(kw, gated):
     d = v-getattr(v.detach(), cb.middle)()
     if cb.smaller: d = d.clamp(max=0)
     grads = torch.autograd.grad(d.abs().pow(cb.power).sum(), ws)
-    with torch.no_grad(): cb.pull(f, 1e-2)
-    for l,w,d in zip([l for l in (f.up, f.gate, f.down) if l is not None], ws, grads): torch.testing.assert_close(l.weight, w-1e-2*d, rtol=1e-4, atol=1e-6)
+    with torch.no_grad(): cb.pull(f, 1e-4)
+    for l,w,d in zip([l for l in (f.up, f.gate, f.down) if l is not None], ws, grads): torch.testing.assert_close(l.weight, w-1e-4*d, rtol=0, atol=2e-7)
 
 def test_evens_and_nothing_else():
     a,b = lm(),lm()
@@ -69,3 +71,54 @@ def test_clear_errors():
     with pytest.raises(ValueError, match='which='): RetrainSubset('lowest')
     with pytest.raises(ValueError, match='share='): RetrainSubset(frac=2)
     with pytest.raises(ValueError, match='warm='): RetrainSubset(warm=-1)
+
+@pytest.mark.parametrize('kw', [dict(log=True), dict(power=1), dict(), dict(log=True, middle='median', smaller=True)])
+def test_never_past_the_middle_and_the_dead_stay(kw):
+    f = FFN('', nn.Linear(8, 16), nn.Linear(16, 8))
+    f.up.weight.data[0] *= 1e-8; f.up.weight.data[1] = 0
+    before = magnitudes(f)
+    cb = MidpointLoss(**kw)
+    with torch.no_grad(): mid = cb.slopes(before[before>0])[2]; cb.pull(f, 10.)
+    after = magnitudes(f)
+    assert after[1]==0 and after.isfinite().all()
+    rest = torch.arange(16)!=1
+    if kw.get('smaller'): rest &= before < mid
+    assert ((after-mid)*(before-mid) >= -1e-5)[rest].all() and ((after-mid).abs() <= (before-mid).abs()+1e-5)[rest].all()
+    for w in (float('nan'), float('inf'), -1.):
+        with pytest.raises(ValueError, match='weight='): MidpointLoss(w)
+
+class Stop(Callback):
+    order = 100
+    def __init__(self, at, exc): self.at,self.exc,self.rates = at,exc,[]
+    def before_fit(self): self.n = 0
+    def before_batch(self):
+        if self.training: self.rates.append(self.opt.hypers[-1]['lr'])
+    def before_step(self):
+        self.n += 1
+        if self.n%self.at==0: raise self.exc
+
+@pytest.mark.parametrize('exc', [KeyboardInterrupt(), CancelFitException(), CancelEpochException(), CancelBatchException(), CancelStepException()])
+def test_what_stops_a_training_leaves_nothing_frozen_nor_moved(exc):
+    l = lm(wd=0.1)
+    fit(l)
+    before,cb,stop = copy.deepcopy(l.model.state_dict()),RetrainSubset('low', 0.25, warm=30),Stop(4, exc)
+    try:
+        with l.no_bar(), l.no_logging(): l.fit(3, 1e-2, cbs=[cb, stop])
+    except KeyboardInterrupt: pass
+    np.testing.assert_allclose(stop.rates, 1e-2*(np.arange(len(stop.rates))-(np.arange(len(stop.rates))//4 if isinstance(exc, (CancelEpochException, CancelBatchException)) else 0)+1).clip(1, 30)/30, rtol=1e-6)
+    assert all(p.requires_grad for p in l.model.parameters())
+    for f in ffns(l.model):
+        others = [i for i in range(24) if i not in cb.chosen[f.name].tolist()]
+        assert torch.equal(f.up.weight[others], before[f.name+'.up.weight'][others]) and torch.equal(f.down.weight[:,others], before[f.name+'.down.weight'][:,others])
+    assert torch.equal(l.model.head.weight, before['head.weight'])
+    with l.no_bar(), l.no_logging(): l.fit(1, 1e-2)
+    assert not torch.equal(l.model.head.weight, before['head.weight'])
+
+def test_frozen_groups_stay_frozen():
+    l = lm()
+    l.model.blocks[0].ff.requires_grad_(False)
+    before = copy.deepcopy(l.model.blocks[0].ff.state_dict())
+    fit(l, RetrainSubset('all')); fit(l, MidpointLoss(10.))
+    assert all(torch.equal(v, before[k]) for k,v in l.model.blocks[0].ff.state_dict().items())
+    l.model.blocks[1].ff.requires_grad_(False)
+    with pytest.raises(ValueError, match='frozen'): fit(l, RetrainSubset('all'))

@@ -64,3 +64,26 @@ def test_model_files(tmp_path):
     with pytest.raises(ValueError, match='not a safetensors file'): load_model(tmp_path/'pickle.pt')
     with pytest.raises(FileNotFoundError, match='there is no such file'): load_model(tmp_path/'none')
     assert sorted(p.name for p in tmp_path.iterdir())==['m.safetensors', 'pickle.pt']
+
+class _Stream(nn.Module):
+    "Blocks that add to a stream, without norms"
+    def __init__(self, k):
+        super().__init__()
+        self.inp,self.ffs,self.head = nn.Linear(20, 8),nn.ModuleList([FeedForward(8, 16) for _ in range(k)]),nn.Linear(8, 10)
+    def forward(self, x):
+        h = self.inp(x)
+        for f in self.ffs: h = h+f(h)
+        return self.head(h)
+
+@pytest.mark.parametrize('k', [1, 2, 3])
+def test_a_residual_stream_is_no_block(k): assert [f.name for f in ffns(_Stream(k))]==[f'ffs.{i}' for i in range(k)]
+
+def test_which_one_is_the_gate():
+    class Gated(nn.Module):
+        def __init__(self): super().__init__(); self.a,self.b,self.down = nn.Linear(4, 6),nn.Linear(4, 6),nn.Linear(6, 2)
+        def forward(self, x):
+            u = self.b(x)
+            return self.down(nn.functional.silu(self.a(x))*u)
+    m = Gated()
+    f, = ffns(m)
+    assert f.gate is m.a and f.up is m.b

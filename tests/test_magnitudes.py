@@ -44,6 +44,33 @@ def test_published_layouts(name, tmp_path):
     torch.save(model.state_dict(), tmp_path/'w.bin')
     for a,b in zip(checkpoint_magnitudes(tmp_path/'w.bin').values(), got.values()): assert torch.equal(a, b)
 
+@pytest.mark.parametrize('bias', [True, False])
+def test_the_same_names_the_other_way_round(bias, tmp_path):
+    "GPT-Neo and OpenCLIP call an nn.Linear what GPT-2 calls a Conv1D"
+    up,down = torch.randn(64, 16),torch.randn(16, 64)
+    want = up.norm(dim=1)*down.norm(dim=0)
+    more = {'h.0.mlp.c_fc.bias': torch.zeros(64)} if bias else {}
+    for n,(u,d) in dict(neo=(up, down), gpt2=(up.T, down.T)).items():
+        save_file({'h.0.mlp.c_fc.weight': u.contiguous(), 'h.0.mlp.c_proj.weight': d.contiguous(), **more}, tmp_path/f'{n}.safetensors')
+        torch.testing.assert_close(checkpoint_magnitudes(tmp_path/f'{n}.safetensors')['h.0'], want)
+        torch.testing.assert_close(checkpoint_magnitudes(tmp_path/f'{n}.safetensors', 'h.*.mlp.c_fc.weight, h.*.mlp.c_proj.weight')['0'], want)
+
+@pytest.mark.parametrize('data', [b'', b'junk', b'PK\x03\x04half', b'\x80\x02}q\x00.'])
+def test_corrupt_files_say_so_in_one_line(data, tmp_path):
+    for n in ('x.bin', 'x.safetensors', 'x.safetensors.index.json'):
+        (tmp_path/n).write_bytes(data)
+        with pytest.raises(ValueError, match='cannot be read|not a safetensors|not an index|no feed-forward'): checkpoint_magnitudes(tmp_path/n)
+
+def test_what_does_not_belong_together(tmp_path):
+    m = Encoder(20, n_layers=2, d_ff=32).state_dict()
+    save_file(m, tmp_path/'a.safetensors'); save_file(m, tmp_path/'b.safetensors')
+    with pytest.raises(ValueError, match='another file beside it'): checkpoint_magnitudes(tmp_path)
+    (tmp_path/'model.safetensors.index.json').write_text(json.dumps(dict(weight_map={**{n: 'a.safetensors' for n in m}, 'blocks.2.ff.up.weight': 'a.safetensors'})))
+    with pytest.raises(ValueError, match='is not whole'): checkpoint_magnitudes(tmp_path)
+    save_file({'a.0.up': torch.ones(8, 4), 'a.0.down': torch.ones(4, 8), 'b.0.up': torch.ones(8, 4, dtype=torch.int8), 'b.0.down': torch.ones(4, 8)}, tmp_path/'c.safetensors')
+    for pattern,said in (('a.*.up, a.*.down, a.*.gate', 'no a.0.gate'), ('b.*.up, b.*.down', 'quantised'), ('*.*.up, a.*.down', 'one star'), ('a.{x}.*, a.{x}.*', 'no feed-forward')):
+        with pytest.raises(ValueError, match=said): checkpoint_magnitudes(tmp_path/'c.safetensors', pattern)
+
 def test_parts_and_half_precision(tmp_path):
     m = Encoder(20, n_layers=12, d_ff=32)
     sd = {n: t.bfloat16() for n,t in m.state_dict().items()}
@@ -99,6 +126,9 @@ def test_recorder_keeps_history_and_changes_nothing():
     with pytest.raises(ValueError, match='another model'):
         c = lm_learner(a.dls, d_model=16, n_layers=1, n_heads=2, d_ff=24)
         with c.no_bar(), c.no_logging(): c.fit(1, 1e-3, cbs=[rec])
+    with pytest.raises(ValueError, match='another model'):
+        c = lm_learner(a.dls, d_model=16, n_layers=2, n_heads=2, d_ff=30)
+        with c.no_bar(), c.no_logging(): c.fit(1, 1e-3, cbs=[rec])
 
 def test_cut_of_neurons_is_as_if_they_were_not_there():
     m,x = Encoder(20, n_layers=2, d_ff=24, gated=True),torch.randint(20, (3, 8))
@@ -115,6 +145,11 @@ def test_cut_of_neurons_is_as_if_they_were_not_there():
     torch.testing.assert_close(m(x), other(x))
     c.undo(m)
     assert same_state(before, m.state_dict())
+    mask = torch.zeros(24, dtype=torch.bool); mask[[1, 5]] = True
+    a,b = neuron_cut(m, {'blocks.0.ff': mask}),neuron_cut(m, {'blocks.0.ff': [1, 5]})
+    assert all(torch.equal(a.indices[n], b.indices[n]) for n in b.indices)
+    for bad in (1.5, [1.5], torch.ones(3, dtype=torch.bool), 3):
+        with pytest.raises(ValueError, match='neuron numbers'): neuron_cut(m, {'blocks.0.ff': bad})
 
 def _part(l, keep, side):
     new = nn.Linear(len(keep) if side else l.in_features, l.out_features if side else len(keep))
@@ -144,3 +179,11 @@ def test_clear_errors():
     with pytest.raises(ValueError, match='numbered 0 to 4'): neuron_cut(mlp((4, 5, 2)), {'1': [5]})
     with pytest.raises(ValueError, match='hand one in'): ffns(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(10, 2)))
     with pytest.raises(ValueError, match='every='): MagnitudeRecorder(0)
+
+def test_figures_of_any_range():
+    for m in (np.random.default_rng(0).uniform(4, 9, 100), np.ones(10), np.r_[0, np.ones(9)], np.geomspace(1e-6, 1e6, 50)):
+        fig = plot_magnitudes({str(i): m for i in range(6)}, ncols=4)
+        fig.canvas.draw()
+        assert all(any(t.get_text() for t in ax.get_xticklabels()) for ax in fig.axes[2:6])
+    with pytest.raises(ValueError, match='no block to draw'): plot_magnitudes({})
+    assert magnitude_stats(torch.rand(20, dtype=torch.bfloat16, requires_grad=True))['cv'] > 0

@@ -1,4 +1,6 @@
+from contextlib import nullcontext
 import pytest, torch
+from fastai.basics import Callback
 import forgetprune.text as T
 from forgetprune.data import DataError
 from forgetprune.text import *
@@ -82,3 +84,28 @@ def test_clear_errors(kw, msg):
     with pytest.raises(ValueError, match=msg): small(**kw)
     with pytest.raises(ValueError, match='neither a file'): get_text('nowhere.txt')
     with pytest.raises(ValueError, match='opt='): lm_learner(small(), opt='adm')
+
+def test_denormals_are_counted_again_after_an_interruption():
+    tiny = torch.tensor(1e-38)
+    l = lm_learner(small())
+    class Stop(Callback):
+        def after_batch(self): raise KeyboardInterrupt
+    for cbs in ([Stop()], []):
+        with l.no_bar(), l.no_logging(), (pytest.raises(KeyboardInterrupt) if cbs else nullcontext()): l.fit(1, cbs=cbs)
+    assert (tiny*1e-3).item() > 0
+
+def test_a_file_is_for_one_training(tmp_path):
+    l = lm_learner(small())
+    with l.no_bar(), l.no_logging():
+        train_lm(l, tmp_path)
+        with pytest.raises(ValueError, match='trained already'): train_lm(l, tmp_path, reuse=False)
+        train_lm(l, tmp_path) # from its file
+
+@pytest.mark.parametrize('kw', [dict(bs=0), dict(context=0), dict(steps=-1), dict(n_valid=0), dict(seed='a'), dict(bs=2.5)])
+def test_sizes_are_checked(kw):
+    with pytest.raises(ValueError, match=f'{list(kw)[0]}='): small(**kw)
+
+def test_texts_of_all_kinds(tmp_path):
+    assert get_text_dls('hello world '*500, n_valid=5, device='cpu').c
+    (tmp_path/'x.txt').write_bytes(b'abc \xff\xfe')
+    with pytest.raises(ValueError, match='x.txt.* is not text in UTF-8'): get_text(tmp_path/'x.txt')
