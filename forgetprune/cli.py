@@ -318,17 +318,16 @@ def audit_command(
     _print_audit(found)
     print(f'\nAdded to {folder}: audit.json, audit.png, a section of report.html')
 
-# %% ../nbs/12_cli.ipynb #c303b2f2
-def _write_magnitudes(out, path, mags, stats):
+# %% ../nbs/12_cli.ipynb #7befcc68
+def _write_magnitudes(out, path, mags, stats, plain):
     "magnitudes.csv, magnitudes.png, report.html, and result.json last"
     png = figure_png(plot_magnitudes(mags, str(path)))
     csv = pd.DataFrame([(n, i, float(v)) for n,m in mags.items() for i,v in enumerate(m)], columns=['block', 'neuron', 'magnitude']).to_csv(index=False)
     page = report_html(f'Neuron magnitudes of {path}', [(png, 'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: the median.'), stats.round(3)])
-    result = dict(version=__version__, command='magnitudes', path=str(path), blocks={n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()})
+    result = dict(version=__version__, command='magnitudes', path=str(path), blocks=plain)
     (out/'result.json').unlink(missing_ok=True)
     for file,data in (('magnitudes.csv', csv.encode()), ('magnitudes.png', png), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
         with whole_file(out/file) as tmp: tmp.write_bytes(data)
-    return result
 
 @app.command('magnitudes')
 def magnitudes_command(
@@ -344,8 +343,9 @@ def magnitudes_command(
     mags = checkpoint_magnitudes(path, pattern, measure)
     stats = pd.DataFrame({n: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m)) for n,m in mags.items()}).T.rename_axis('block')
     stats = stats.astype({c: int if c=='neurons' else bool if c=='two' else float for c in stats})
-    if out: _write_magnitudes(out, path, mags, stats)
-    if as_json: return print(json.dumps({n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()}, indent=1))
+    plain = {n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()} # JSON knows no nan
+    if out: _write_magnitudes(out, path, mags, stats, plain)
+    if as_json: return print(json.dumps(plain, indent=1))
     print(stats.drop(columns='at').round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, magnitudes.csv, magnitudes.png')
 

@@ -190,7 +190,7 @@ def activity(
     if not n: raise ValueError('dl holds no batch')
     return {name: pd.DataFrame((v/n[name]).T.cpu().numpy(), columns=['fires', 'size']) for name,v in seen.items()}
 
-# %% ../nbs/06_magnitudes.ipynb #484e43c2
+# %% ../nbs/06_magnitudes.ipynb #62d2c4da
 def neuron_cut(
     model:nn.Module, # left as it was
     chosen:dict, # block name (see `layers.ffns`) to neurons: their numbers, or a mask
@@ -206,11 +206,8 @@ def neuron_cut(
         if i.ndim!=1 or len(i) and i.dtype in (torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64): raise ValueError(f'chosen[{n!r}]: give a list of neuron numbers, or a mask of {len(f)} truth values; got {i.dtype} of shape {tuple(i.shape)}')
         i = i.long()
         if len(i) and not 0 <= int(i.min()) <= int(i.max()) < len(f): raise ValueError(f'chosen[{n!r}]: neurons are numbered 0 to {len(f)-1}, not {int(i.min())} to {int(i.max())}')
-        for l,side in ((f.up, 0), (f.gate, 0), (f.down, 1)):
-            if l is None: continue
-            w = torch.arange(l.weight.numel()).view(l.weight.shape)
-            if not isinstance(l, nn.Linear): w = w.T
-            idx.setdefault(names[id(l)], []).append(w.index_select(side, i).flatten())
+        for role,(p,dim) in f.parts().items():
+            if not role.endswith('_bias'): idx.setdefault(names[id(getattr(f, role))], []).append(torch.arange(p.numel()).view(p.shape).index_select(dim, i).flatten())
     return Cut.take(model, {n: torch.cat(v).unique() for n,v in idx.items()})
 
 def choose_neurons(
@@ -305,7 +302,7 @@ def _find_blocks(names, layouts):
     def natural(s): return 'decoder' in s, [int(p) if p.isdigit() else p for p in re.split(r'(\d+)', s)] # 10 after 9, encoders before decoders
     return dict(sorted(res.items(), key=lambda i: natural(i[0])))
 
-# %% ../nbs/06_magnitudes.ipynb #baa8ef8c
+# %% ../nbs/06_magnitudes.ipynb #53ea178e
 def _join(there, new, f):
     "No tensor may come twice"
     if twice := sorted(there.keys() & new.keys()): raise ValueError(f'{f} holds {twice[0]!r}, which another file beside it holds too; name one file, or the index of those that belong together')
@@ -320,6 +317,8 @@ class _Safe:
     def keys(self): return list(self.where)
     def get(self, n):
         with _opened(self.where[n]) as s: return s.get_tensor(n)
+    def shape(self, n):
+        with _opened(self.where[n]) as s: return tuple(s.get_slice(n).get_shape())
 
 class _Torch:
     "Tensors of PyTorch files, mapped into memory"
@@ -337,6 +336,7 @@ class _Torch:
             _join(self.all, {n: t for n,t in d.items() if isinstance(n, str) and isinstance(t, torch.Tensor)} if isinstance(d, dict) else {}, f)
     def keys(self): return list(self.all)
     def get(self, n): return self.all[n]
+    def shape(self, n): return tuple(self.all[n].shape)
 
 def _opened(f):
     try: return safe_open(f, 'pt')
@@ -377,7 +377,7 @@ def _download(name):
         return folder if list(folder.glob('*.safetensors')) else Path(snapshot_download(name, allow_patterns=['pytorch_model*']))
     except Exception as e: raise ValueError(f'path={name!r} is neither a file nor a folder, and the Hugging Face hub did not give it ({type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ""})') from None
 
-# %% ../nbs/06_magnitudes.ipynb #53a67b38
+# %% ../nbs/06_magnitudes.ipynb #3a1f5ee6
 def _squares(file, n, dim):
     "Sums of squares of one matrix"
     w = file.get(n)
@@ -387,8 +387,8 @@ def _squares(file, n, dim):
 
 def _flipped(file, up, names):
     "Is the first matrix stored as (inputs, neurons)? Its bias tells; without one, there are more neurons than inputs"
-    shape,bias = file.get(up).shape,up.removesuffix('weight')+'bias'
-    n = len(file.get(bias)) if bias in names and bias!=up else max(shape)
+    shape,bias = file.shape(up),up.removesuffix('weight')+'bias'
+    n = file.shape(bias)[0] if bias in names and bias!=up else max(shape)
     return len(shape)==2 and (shape[0]!=n or shape[0]==shape[1] and up.endswith('c_fc.weight')) and shape[1]==n
 
 def checkpoint_magnitudes(

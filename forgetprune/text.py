@@ -6,8 +6,8 @@
 __all__ = ['texts', 'optimisers', 'fetch_text', 'get_text', 'Characters', 'mask_tokens', 'MaskedDL', 'get_text_dls',
            'masked_loss', 'FlushDenormals', 'lm_learner', 'warm_fit', 'train_lm']
 
-# %% ../nbs/01b_text.ipynb #281b0155
-import gzip, hashlib, re, shutil, subprocess, tempfile, urllib.request
+# %% ../nbs/01b_text.ipynb #10b6aef7
+import gzip, hashlib, re, subprocess, tempfile, urllib.request
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
