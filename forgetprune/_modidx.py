@@ -323,6 +323,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'forgetprune/magnitudes.py'),
                                         'forgetprune.magnitudes._flipped': ('magnitudes.html#_flipped', 'forgetprune/magnitudes.py'),
                                         'forgetprune.magnitudes._join': ('magnitudes.html#_join', 'forgetprune/magnitudes.py'),
+                                        'forgetprune.magnitudes._lengths': ('magnitudes.html#_lengths', 'forgetprune/magnitudes.py'),
                                         'forgetprune.magnitudes._listed': ('magnitudes.html#_listed', 'forgetprune/magnitudes.py'),
                                         'forgetprune.magnitudes._logs': ('magnitudes.html#_logs', 'forgetprune/magnitudes.py'),
                                         'forgetprune.magnitudes._norms': ('magnitudes.html#_norms', 'forgetprune/magnitudes.py'),

@@ -318,7 +318,7 @@ def audit_command(
     _print_audit(found)
     print(f'\nAdded to {folder}: audit.json, audit.png, a section of report.html')
 
-# %% ../nbs/12_cli.ipynb #7befcc68
+# %% ../nbs/12_cli.ipynb #026722b1
 def _write_magnitudes(out, path, mags, stats, plain):
     "magnitudes.csv, magnitudes.png, report.html, and result.json last"
     png = figure_png(plot_magnitudes(mags, str(path)))
@@ -341,6 +341,7 @@ def magnitudes_command(
     _one_of('measure', measure, measures)
     if out: out = _check_out(out)
     mags = checkpoint_magnitudes(path, pattern, measure)
+    if bad := [n for n,m in mags.items() if not m.isfinite().all()]: raise ValueError(f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or a training that diverged')
     stats = pd.DataFrame({n: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m)) for n,m in mags.items()}).T.rename_axis('block')
     stats = stats.astype({c: int if c=='neurons' else bool if c=='two' else float for c in stats})
     plain = {n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()} # JSON knows no nan
@@ -349,7 +350,7 @@ def magnitudes_command(
     print(stats.drop(columns='at').round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, magnitudes.csv, magnitudes.png')
 
-# %% ../nbs/12_cli.ipynb #ce7c51a3
+# %% ../nbs/12_cli.ipynb #02142250
 @app.command('data')
 def data_command(
     names:list[str]=typer.Argument(None, help=f'Data sets to fetch and check: {", ".join((*md5s, *texts))}. The images if omitted.'),
@@ -358,6 +359,8 @@ def data_command(
 ):
     "Fetch data sets and verify their checksums."
     names = names or list(md5s)
+    for n in names:
+        if n not in (*datasets, *texts): raise ValueError(f'data {n!r} are unknown; there are {", ".join((*md5s, *texts))}')
     got = {n: str(fetch_text(n, path) if n in texts else fetch(n, path)) for n in names}
     if as_json: return print(json.dumps(got))
     for n,f in got.items(): print(f'{n}: {"" if n in texts else "4 files, checksums right, in "}{f}')

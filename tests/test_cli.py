@@ -181,9 +181,16 @@ def test_magnitudes_of_a_checkpoint(tmp_path, capsys):
     assert (tmp_path/'out'/'magnitudes.png').read_bytes()[:4]==b'\x89PNG' and 'http' not in (tmp_path/'out'/'report.html').read_text()
     assert json.loads((tmp_path/'out'/'result.json').read_text())['blocks']==stats
 
-@pytest.mark.parametrize('args,said', [(['magnitudes', 'nobody/nothing'], 'hub did not give it'), (['magnitudes', 'x', '--measure', 'max'], 'no such measure'), (['data', 'bible'], 'there are mnist')])
+@pytest.mark.parametrize('args,said', [(['magnitudes', 'nobody/nothing'], 'hub did not give it'), (['magnitudes', 'x', '--measure', 'max'], 'no such measure'), (['data', 'bible'], 'there are mnist, fashion, kjv, foldoc')])
 def test_magnitudes_and_data_say_what_is_wrong(args, said, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1'); monkeypatch.setenv('HF_HOME', str(tmp_path))
     assert code(args)==2
     err = capsys.readouterr().err
     assert said in err and err.count('\n')==1
+
+def test_a_damaged_checkpoint_names_the_block(tmp_path, capsys):
+    bad = torch.ones(4, 3); bad[0, 0] = float('nan')
+    save_file({'mlp.0.c_fc.weight': torch.ones(3, 4), 'x.intermediate.dense.weight': bad, 'x.output.dense.weight': torch.ones(3, 4)}, tmp_path/'m.safetensors')
+    assert code(['magnitudes', str(tmp_path/'m.safetensors')])==2
+    err = capsys.readouterr().err
+    assert 'weights of x are NaN' in err and err.count('\n')==1
