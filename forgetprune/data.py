@@ -134,12 +134,12 @@ def fetch(
     raise DataError(f'{name} could not be fetched ({"; ".join(reasons)}). Put {", ".join(missing)} into {folder}, '
                     f'or name a folder that has them: path=..., --path, or FORGETPRUNE_DATA.')
 
-# %% ../nbs/00_data.ipynb #b9ee4ad0
+# %% ../nbs/00_data.ipynb #46eec1a8
 class TensorDL(DataLoader):
     "Batches cut from tensors that are held in memory"
     def __init__(self, dataset, bs=256, shuffle=False, drop_last=False, seed=0, **kwargs):
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, **kwargs)
-        self.seed,self.epoch = seed,1 # the number of the coming epoch
+        self.seed,self.epoch,self.skip = seed,1,0 # the number of the coming epoch, and of batches to leave out at its start
 
     @property
     def tensors(self): return self.dataset.tensors
@@ -160,7 +160,8 @@ class TensorDL(DataLoader):
             cut = lambda i: tuple(t.index_select(0, idxs[i:i+self.bs]) for t in self.tensors)
         else: cut = lambda i: tuple(t[i:i+self.bs] for t in self.tensors)
         self.epoch += self.shuffle
-        for i in range(0, end, self.bs): yield self.after_batch(cut(i))
+        skip,self.skip = self.skip,0
+        for i in range(skip*self.bs, end, self.bs): yield self.after_batch(cut(i))
 
 # %% ../nbs/00_data.ipynb #9a623bf4
 def _mnist_like(name, path):

@@ -232,10 +232,10 @@ def choose_neurons(
         res[n] = order[:k]
     return res
 
-# %% ../nbs/06_magnitudes.ipynb #45315052
+# %% ../nbs/06_magnitudes.ipynb #b41e460a
 class GradualPruning(Callback):
     "Removes whole neurons while training: up to `final` of each block, between steps `start` and `end`; see `.gone`"
-    order,run_valid = 95,False
+    order,run_valid = 99,False # after whatever else writes weights
     def __init__(self,
         final:float=0.9, # share of each block's neurons that is gone at the end
         which:str='low', # see `choose_neurons`
@@ -266,6 +266,8 @@ class GradualPruning(Callback):
             if not len(i): continue
             for r in f.rows(): r.index_fill_(0, i, 0.)
             f.columns().index_fill_(0, i, 0.)
+    def state_dict(self): return dict(count=self.count, gone=self.gone)
+    def load_state_dict(self, state): self.count,self.gone = state['count'],dict(state['gone'])
     def _prune(self):
         for j,f in enumerate(self.watched):
             m,gone = magnitudes(f).cpu(),self.gone[f.name]

@@ -14,12 +14,14 @@ def readme(nb:dict):
         src = ''.join(cell['source'])
         if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d\w*\.ipynb)\)', r'](nbs/\1)', src).replace('](../', ']('))
         else:
-            parts.append(f'```python\n{src}\n```')
+            alt = re.search(r'^#\|\s*fig-alt: (.*)', src, re.M)
+            code = '\n'.join(l for l in src.split('\n') if not l.startswith('#|'))
+            parts.append(f'```python\n{code}\n```')
             for o in cell['outputs']:
                 data = o.get('data', {})
                 if png := data.get('image/png'):
                     pictures[name := f'README_files/{len(pictures)}.png'] = base64.b64decode(''.join(png))
-                    parts.append(f'![{re.search(r"# *alt: (.*)", src)[1] if "alt:" in src else "Figure"}]({name})')
+                    parts.append(f'![{alt[1] if alt else "Figure"}]({name})')
                 else:
                     text = ''.join(o.get('text') or data.get('text/plain', '')).rstrip()
                     if text: parts.append('\n'.join('    '+l for l in text.splitlines()))
