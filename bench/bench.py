@@ -181,6 +181,55 @@ def recording(steps=300):
     return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b, ratio=b/a, asked='>= 0.9', limit=float('nan'), limit_is=''),
             dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=float('nan'), limit_is='')]
 
+def recycling(steps=600):
+    "What `Recycle` costs, all its events counted, against the rest of the same training; and one round in a large block against reading its matrices and writing what the round changes"
+    from fastai.basics import DataLoaders, Learner
+    import forgetprune.recycle as R
+    from forgetprune.text import get_text_dls, lm_learner
+    class Timed(R.Recycle):
+        spent = 0.
+        def __call__(self, event):
+            t = time.process_time()
+            super().__call__(event)
+            self.spent += time.process_time()-t
+        def _round(self):
+            t = time.process_time()
+            super()._round()
+            self.once = time.process_time()-t
+    rows = []
+    for name,most,kw in (('Recycle(100, 0.05)', '<= 0.01', {}), ('Recycle(100, 0.05, smooth=50)', '<= 0.06', dict(smooth=50)), ('Recycle(100, 0.05, smooth=100)', '<= 0.06', dict(smooth=100)), ("Recycle(100, 0.05, 'utility')", '', dict(which='utility'))):
+        best = []
+        for _ in range(3):
+            l,cb = lm_learner(get_text_dls(bs=32, steps=steps, device='cpu')),Timed(100, 0.05, **kw)
+            def watch(self, *args, look=R.Activity.__call__): # the hook of 'rarest' and 'utility'
+                t = time.process_time()
+                look(self, *args)
+                cb.spent += time.process_time()-t
+            with l.no_bar(), l.no_logging(), mock.patch.object(R.Activity, '__call__', watch): both = cpu(lambda: l.fit(1, 3e-3, cbs=[cb]))[0]-cpu(lambda: l.validate())[0]
+            best.append((cb.spent, both-cb.spent))
+        ours,rest = min(best)
+        rows.append(dict(what=f'{name}, {steps} steps: the callback / the rest of the training', ours=ours, rival=rest, ratio=ours/rest, asked=most, limit=float('nan'), limit_is=''))
+    d,d_ff = 4096,16384
+    x,net = torch.randn(2, d),FeedForward(d, d_ff)
+    l = Learner(DataLoaders([(x, x)], [(x, x)], device='cpu'), net, loss_func=torch.nn.functional.mse_loss)
+    for which,init in (('low', 'initial'), ('random', 'initial'), ('low', 'current'), ('low', 'split')):
+        cb = Timed(1, 0.05, which, init)
+        with l.no_bar(), l.no_logging(): l.fit(1, 1e-3, cbs=[cb]) # with Adam's memories
+        cb.learn = l
+        ours = min([cb.once, *(cpu(cb._round)[0] for _ in range(3))])
+        i = cb.events[-1]['neurons']
+        first = {p: l.opt.state[p]['grad_avg'] for p in (net.up.weight, net.down.weight)}
+        def chosen():
+            for p,dim in ((net.up.weight, 0), (net.down.weight, 1)):
+                for t in (p.data, first[p]): t.index_copy_(dim, i, t.index_select(dim, i))
+        def every():
+            for p in (net.up.weight.data, net.down.weight.data): p.sum()
+        part,whole = cpu(chosen, 3)[0],cpu(every, 3)[0]
+        name = f'one round ({which}, {init}), 5 % of a {d} x {d_ff} block'
+        rows += [dict(what=f'{name} / reading the block once, and its rows and columns read and written', ours=ours, rival=part+whole, ratio=ours/(part+whole), asked='<= 3', limit=part+whole, limit_is='the rival: magnitudes need every weight'),
+                 dict(what=f'{name} / its rows and columns read and written', ours=ours, rival=part, ratio=ours/part, asked='beside', limit=part, limit_is='the rival')]
+    return rows
+
 READ = '''
 import sys, time, torch
 torch.set_num_threads(1)
@@ -226,7 +275,7 @@ def main():
     learn = get_learner(dls, seed=0)
     with learn.no_bar(), learn.no_logging(): train(learn)
     rate = matmul_rate()
-    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+checkpoints()
+    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+recycling()+checkpoints()
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, a.full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):

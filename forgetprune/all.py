@@ -15,3 +15,5 @@ from forgetprune.erase import *
 from forgetprune.magnitudes import *
 from forgetprune.decay import *
 from forgetprune.retrain import *
+from forgetprune.recycle import *
+from forgetprune.resume import *

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['app', 'main', 'figure_png', 'report_html', 'report_section', 'plot_answers', 'forget_command', 'audit_command',
-           'magnitudes_command', 'data_command']
+           'magnitudes_command', 'recycle_command', 'data_command']
 
-# %% ../nbs/12_cli.ipynb #ba402b9a
-import base64, copy, html, io, json, re, shlex, sys, tempfile
+# %% ../nbs/12_cli.ipynb #753c1b25
+import base64, copy, hashlib, html, io, json, math, re, shlex, sys, tempfile, warnings
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd, torch, typer
+from fastai.basics import set_seed
 from . import __version__
 from .data import class_split, datasets, fetch, get_dls, md5s, without
 from .audit import audit
@@ -19,9 +20,11 @@ from .forget import Cut, criteria, pick_layers, schedules
 from .magnitudes import checkpoint_magnitudes, magnitude_stats, measures, plot_magnitudes
 from .models import get_learner, load_model, model_file, recipes, save_model, train, whole_file
 from .outputs import answers, get_gold
-from .text import fetch_text, texts
+from .recycle import Recycle, keeps, makers, scores
+from .resume import Checkpoints, checkpoints, last_checkpoint
+from .text import fetch_text, get_text, get_text_dls, lm_learner, texts, warm_fit
 
-# %% ../nbs/12_cli.ipynb #c4a2ad41
+# %% ../nbs/12_cli.ipynb #a8cc08bd
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help='Find out what a network knows, and make it forget.')
 
 def _version(wanted:bool):
@@ -33,7 +36,8 @@ def _version(wanted:bool):
 def _options(version:bool=typer.Option(False, '--version', help='Print the version.', is_eager=True, callback=_version)): pass
 
 def _fail(msg, code=2):
-    print(f'forgetprune: {" ".join(str(msg).split())}', file=sys.stderr)
+    msg = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:', '', str(msg)) # fastai's way to pass on an error
+    print(f'forgetprune: {" ".join(msg.split())}', file=sys.stderr)
     return code
 
 def main(
@@ -41,6 +45,7 @@ def main(
 ):
     "Entry point of the `forgetprune` command; exits with 0, 2 (wrong arguments or data) or 130 (interrupted)"
     args = sys.argv[1:] if args is None else args
+    warnings.formatwarning = lambda msg, *_, **__: f'forgetprune: {msg}\n'
     try:
         code = app(args or ['--help'], standalone_mode=False) or 0
         if code == 130: raise KeyboardInterrupt # Typer turned it into a number
@@ -349,6 +354,86 @@ def magnitudes_command(
     if as_json: return print(json.dumps(plain, indent=1))
     print(stats.drop(columns='at').round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, magnitudes.csv, magnitudes.png')
+
+# %% ../nbs/12_cli.ipynb #fe285dbe
+def _goes_on(out, config, resume):
+    "The checkpoint to go on from, or None to start"
+    if not checkpoints(out):
+        if resume: print(f'No checkpoint in {out} yet, so this starts from the beginning', file=sys.stderr)
+        return None
+    if not resume: raise ValueError(f'--out {out}: there are checkpoints of a run; go on with it by --resume, or name another folder')
+    state = last_checkpoint(out, config)
+    print(f'Goes on from step {state["steps"]:,} of {config["steps"]:,}', file=sys.stderr)
+    return state
+
+def _recycling(c, path):
+    "Learner and callback for a configuration; its text's digest is added to it"
+    for n,low in (('steps', 1), ('bs', 1), ('context', 2), ('layers', 1), ('heads', 1), ('d_model', 1), ('d_ff', 1)):
+        if not low <= c[n] <= 10_000_000: raise ValueError(f'--{n.replace("_", "-")} {c[n]}: give a whole number, from {low} to 10,000,000')
+    for n,ok in (('seed', 0 <= c['seed'] < 2**32), ('lr', 0 < c['lr'] < math.inf), ('wd', 0 <= c['wd'] < math.inf)):
+        if not ok: raise ValueError(f'--{n} {c[n]}: give a number that is finite and not negative'+(', below 2^32' if n=='seed' else ', above 0' if n=='lr' else ''))
+    for n,there in (('select', (*scores, 'random')), ('draw', makers), ('state', keeps)): _one_of(n, c[n], there)
+    if c['data'] in datasets: raise ValueError(f'--data {c["data"]}: these are images, and this command trains on text; give pydoc, {", ".join(texts)}, or a text file')
+    cb = Recycle(c['every'], c['frac'], c['select'], c['draw'], c['immune'], c['smooth'], c['start'], c['end'], c['state'], seed=c['seed'])
+    if c['start']+c['every'] > min(c['steps'], c['end'] or c['steps']): raise ValueError(f'--every {c["every"]}: the first round would come at step {c["start"]+c["every"]:,}, after the last step; give a smaller number, or more --steps')
+    words = get_text(c['data'], path)
+    c['digest'] = hashlib.sha256(words.encode()).hexdigest()[:12]
+    learn = lm_learner(get_text_dls(words+'\n', c['bs'], c['context'], c['steps'], seed=c['seed'], path=path), c['d_model'], c['layers'], c['heads'], c['d_ff'], lr=c['lr'], wd=c['wd'], seed=c['seed'])
+    cb.find(learn.model) # errors come now
+    return learn, cb
+
+def _by_block(cb):
+    "Per block: neurons, recyclings, share that was ever recycled (%), most often, and the median magnitude of those chosen last and of all"
+    last = cb.table().groupby('block', sort=False).last()
+    return pd.DataFrame({n: dict(neurons=len(c), recycled=int(c.sum()), ever=100*float((c>0).float().mean()), most=int(c.max()), chosen=last.chosen[n], all=last['all'][n]) for n,c in cb.counts.items()}).T.rename_axis('block').astype(dict(neurons=int, recycled=int, most=int))
+
+def _write_recycling(out, learn, cb, result):
+    "history.csv, recycling.png, model.safetensors, report.html, and result.json last"
+    table,png = cb.table(),figure_png(cb.plot())
+    page = report_html('Neuron recycling', [f'Validation loss {result["loss"]:.4f} nats; {100*result["ever"]:.0f} % of the neurons were recycled at least once, one of them {result["most"]} times in {result["rounds"]} rounds.',
+        (png, 'How often neurons were recycled; the median magnitude of those chosen and of all; the training loss around a round.'), _by_block(cb).round(4), table.drop(columns='neurons').round(4), pd.DataFrame({'': {k: str(v) for k,v in result['config'].items()}})])
+    (out/'result.json').unlink(missing_ok=True)
+    save_model(learn.model, out/'model.safetensors', arch=learn.arch, seed=learn.seed)
+    for file,data in (('history.csv', table.assign(neurons=[' '.join(map(str, n)) for n in table.neurons]).to_csv(index=False).encode()), ('recycling.png', png), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
+        with whole_file(out/file) as tmp: tmp.write_bytes(data)
+
+# %% ../nbs/12_cli.ipynb #613c3b48
+@app.command('recycle')
+def recycle_command(
+    data:str=typer.Option('pydoc', help=f'Text to train on: pydoc, {", ".join(texts)}, or a text file.'),
+    steps:int=typer.Option(3000, help='Training steps.'), bs:int=typer.Option(16, help='Pieces of text per step.'), context:int=typer.Option(32, help='Characters per piece.'),
+    d_model:int=typer.Option(64, help='Width of the network.'), layers:int=typer.Option(3, help='Blocks.'), heads:int=typer.Option(4, help='Attention heads.'), d_ff:int=typer.Option(256, help='Feed-forward neurons per block.'),
+    lr:float=typer.Option(3e-3, help='Learning rate.'), wd:float=typer.Option(0., help='Weight decay (decoupled).'), seed:int=typer.Option(0, help='Of weights, batches and what is drawn.'),
+    every:int=typer.Option(100, help='Training steps between two rounds.'), frac:float=typer.Option(0.05, help="Share of each block's neurons per round."),
+    select:str=typer.Option('low', help=f'Who is recycled: {", ".join(scores)}, random.'), draw:str=typer.Option('initial', help=f'New weights: {", ".join(makers)}.'),
+    immune:int=typer.Option(0, help='Rounds during which a recycled neuron is left alone.'), smooth:int=typer.Option(0, help='Steps from old to new weights.'),
+    start:int=typer.Option(0, help='Step from which on neurons are recycled.'), end:int=typer.Option(None, help='Last step at which they are.'), state:str=typer.Option('first', help=f"Of the optimiser's memory of them, what is cleared: {', '.join(keeps)} (keep: nothing)."),
+    out:Path=typer.Option(None, help='Folder for checkpoints, result.json, history.csv, recycling.png, model.safetensors and report.html.'),
+    save_every:int=typer.Option(200, help='Steps between two checkpoints; the last two are kept.'), resume:bool=typer.Option(False, '--resume', help='Go on from the last checkpoint in --out.'),
+    path:Path=typer.Option(None, help='Folder for texts, see `forgetprune data`.'), as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
+):
+    "Train an encoder on masked text while its weakest neurons are recycled."
+    config = dict(data=data, steps=steps, bs=bs, context=context, d_model=d_model, layers=layers, heads=heads, d_ff=d_ff, lr=lr, wd=wd, seed=seed,
+        every=every, frac=frac, select=select, draw=draw, immune=immune, smooth=smooth, start=start, end=end, state=state)
+    if save_every < 1: raise ValueError(f'--save-every {save_every}: give a whole number, at least 1')
+    if resume and not out: raise ValueError('--resume: name the folder of the run by --out')
+    learn,cb = _recycling(config, path)
+    cbs = [cb]
+    if out:
+        out = _check_out(out)
+        cbs.append(Checkpoints(out, save_every, config, _goes_on(out, config, resume)))
+        for part in out.glob('.*-*'): # of a run that was killed while it wrote
+            if re.fullmatch(r'\.(checkpoint-\d{8}\.pt|history\.csv|recycling\.png|report\.html|result\.json|model\.safetensors)-\w+', part.name): part.unlink()
+    set_seed(seed)
+    with nullcontext() if sys.stdout.isatty() and not as_json else learn.no_bar(), learn.no_logging(): warm_fit(learn, cbs=cbs)
+    with learn.no_bar(), learn.no_logging(): loss = float(learn.validate()[0])
+    if not math.isfinite(loss): raise ValueError(f'the training has diverged (validation loss {loss}); give a lower --lr')
+    result = dict(version=__version__, command='recycle', config=config, loss=loss, rounds=cb.round, ever=cb.ever(), most=max(int(c.max()) for c in cb.counts.values()))
+    if out: _write_recycling(out, learn, cb, result)
+    if as_json: return print(json.dumps(result, indent=1))
+    print(f'Validation loss {loss:.4f} nats after {steps:,} steps and {cb.round} rounds; {100*cb.ever():.0f} % of the neurons were recycled at least once, one of them {result["most"]} times\n')
+    print(_by_block(cb).round(3).to_string())
+    if out: print(f'\nWritten to {out}: report.html, result.json, history.csv, recycling.png, model.safetensors')
 
 # %% ../nbs/12_cli.ipynb #02142250
 @app.command('data')
