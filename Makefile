@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test run lib lint bench clean
+.PHONY: help setup demo test run lib site lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,7 +15,7 @@ setup: .venv/.done ## make the virtual environment .venv
 	@echo "== Setting up .venv (once; a few minutes, about 7 GB)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or later is needed; this is %d.%d. Name another with make PYTHON=..." % v[:2])'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,site]'
 	@touch $@
 
 demo: setup ## main job: a network trained on MNIST forgets the sevens; report in demo/
@@ -37,6 +37,9 @@ lib: setup ## export the notebooks to the package, clean them, rebuild README.md
 	@$(BIN)/nbdev-clean
 	@$(BIN)/python tools/readme.py
 
+site: setup ## build the blog from the notebooks' stored outputs, in _site/html
+	@$(BIN)/python tools/blog.py
+
 lint: setup ## ruff over package, notebooks, tests
 	@$(BIN)/ruff check
 
@@ -44,4 +47,4 @@ bench: setup ## measure the speed ratios; table on screen, JSON in bench/out
 	@$(BIN)/python bench/bench.py $(ARGS)
 
 clean: ## remove .venv and everything built
-	rm -rf .venv build dist demo bench/out *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo _site bench/out *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,180 @@
+"The site, built from the stored outputs and driven in a real browser: no errors, no requests to the outside, links that lead somewhere, sliders, search, contrast, phones"
+import functools, http.server, os, re, shutil, subprocess, sys, threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+import pytest
+
+repo = Path(__file__).resolve().parents[1]
+chromium = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+
+@pytest.fixture(scope='module')
+def html(tmp_path_factory):
+    "The built site; any warning of Sphinx fails it"
+    pytest.importorskip('sphinx')
+    out = tmp_path_factory.mktemp('site')
+    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(out)], cwd=repo, capture_output=True, text=True)
+    assert r.returncode==0, r.stderr[-4000:]
+    assert 'WARNING' not in r.stderr
+    return out/'html'
+
+@pytest.fixture(scope='module')
+def pages(html): return sorted(str(p.relative_to(html)) for p in html.rglob('*.html') if '_static' not in p.parts)
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.links,self.ids,self.images,self.figures,self.captions = [],set(),[],0,0
+        self.feed(text)
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        if a.get('id'): self.ids.add(a['id'])
+        if tag=='a' and a.get('href'): self.links.append(a['href'])
+        if tag in ('img', 'script') and a.get('src'): self.links.append(a['src'])
+        if tag=='link' and a.get('href'): self.links.append(a['href'])
+        if tag=='img': self.images.append(a)
+        self.figures += tag=='figure'; self.captions += tag=='figcaption'
+
+@pytest.fixture(scope='module')
+def parsed(html, pages): return {p: Page((html/p).read_text(encoding='utf-8')) for p in pages}
+
+def test_every_chapter_and_module_has_a_page(html, pages):
+    for nb in (repo/'nbs').glob('[0-9]*.ipynb'): assert f'{nb.stem}.html' in pages
+    for m in (repo/'forgetprune').glob('[a-z]*.py'):
+        if m.stem!='all': assert f'api/{m.stem}.html' in pages
+
+def test_links_and_anchors_lead_somewhere(html, parsed):
+    bad = []
+    for name,page in parsed.items():
+        for link in page.links:
+            if urlsplit(link).scheme in ('http', 'https', 'mailto', 'data', 'javascript'): continue
+            path,anchor = urldefrag(urljoin(name, unquote(link)).split('?')[0])
+            path = path or name
+            if not (html/path).is_file(): bad.append((name, link))
+            elif anchor and path in parsed and anchor not in parsed[path].ids: bad.append((name, link))
+    assert not bad, bad[:10]
+
+def test_figures_have_captions_and_pictures_have_words(parsed):
+    for name,page in parsed.items():
+        assert page.figures==page.captions, name
+        for i in page.images: assert len(i.get('alt') or '') > 15 or i.get('src', '').startswith('data:image/svg'), (name, i.get('src', '')[:80])
+    pictures = {n: sum('_images' in i.get('src', '') for i in p.images) for n,p in parsed.items()}
+    assert all(pictures[n] <= parsed[n].figures for n in pictures), 'a picture without a caption: `#| fig-cap:`'
+    assert sum(pictures.values()) > 30
+
+def test_chapters_say_when_and_how_long(html, parsed):
+    for name in parsed:
+        if re.match(r'\d\d', name): assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read', (html/name).read_text(encoding='utf-8')), name
+
+def test_notebooks_run_in_jupyter_as_they_are():
+    import json
+    for nb in (repo/'nbs').glob('*.ipynb'):
+        d = json.loads(nb.read_text(encoding='utf-8'))
+        assert d['metadata']['kernelspec']['name']=='python3', nb.name
+        first = next(''.join(c['source']) for c in d['cells'] if c['cell_type']=='code' and not re.fullmatch(r'#\| default_exp \w+\s*', ''.join(c['source'])))
+        assert re.search(r'^(import|from) ', first, re.M), nb.name
+
+def test_names_lead_to_their_documentation(parsed):
+    assert sum('api/' in l for l in parsed['03_class_pruning.html'].links) > 10 and 'api-forget-prune-curve' in parsed['api/forget.html'].ids
+
+def test_feed(html, pages):
+    import xml.etree.ElementTree as E
+    a = '{http://www.w3.org/2005/Atom}'
+    entries = E.parse(html/'feed.xml').getroot().findall(a+'entry')
+    assert len(entries)==len([p for p in pages if re.match(r'\d\d', p)])
+    assert all((html/e.find(a+'link').get('href')).is_file() and e.find(a+'summary').text for e in entries)
+
+# ---- in a browser
+
+@pytest.fixture(scope='module')
+def base(html):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(html))) as s:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{s.server_port}/'
+        s.shutdown()
+
+@pytest.fixture(scope='module')
+def browser():
+    api = pytest.importorskip('playwright.sync_api')
+    if not chromium: pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
+    with api.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=chromium, args=flags)
+        yield b
+        b.close()
+
+@pytest.fixture
+def opened(browser, base):
+    "Opens a page, with what went wrong in `.wrong`"
+    contexts = []
+    def f(url, width=1280, theme='light', wait='load'):
+        c = browser.new_context(viewport=dict(width=width, height=900), color_scheme=theme)
+        contexts.append(c)
+        p = c.new_page()
+        p.wrong = []
+        p.on('console', lambda m: m.type=='error' and p.wrong.append(m.text))
+        p.on('pageerror', lambda e: p.wrong.append(str(e)))
+        p.on('requestfailed', lambda r: p.wrong.append(f'failed: {r.url}'))
+        p.on('request', lambda r: r.url.startswith((base, 'data:', 'blob:')) or url.startswith('file:') or p.wrong.append(f'outside: {r.url}'))
+        p.goto(url if '://' in url else base+url, wait_until=wait)
+        return p
+    yield f
+    for c in contexts: c.close()
+
+def test_pages_load_without_errors_and_fit_a_phone(opened, pages):
+    for name in pages:
+        p = opened(name, width=375)
+        p.wait_for_timeout(50)
+        assert not p.wrong, (name, p.wrong)
+        assert p.evaluate('document.documentElement.scrollWidth') <= 375, name
+        p.context.close()
+
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_no_serious_fault_of_accessibility(opened, pages, theme):
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
+    for name in pages:
+        p = opened(name, theme=theme)
+        p.wait_for_timeout(100) # the theme writes its colours by script
+        found = [(v['id'], v['nodes'][0]['html'][:200]) for v in axe.run(p, options=dict(preload=False, resultTypes=['violations'])).response['violations'] if v['impact'] in ('serious', 'critical')]
+        assert not found, (name, found)
+        p.context.close()
+
+def test_the_button_changes_the_theme(opened):
+    p = opened('index.html')
+    back = lambda: p.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--pst-color-background')")
+    seen = {back()}
+    for mode in ('dark', 'light', 'auto'):
+        p.locator('button.theme-switch-button:visible').first.click() # a menu in newer themes, the next mode in older ones
+        if p.locator('button.theme-change-button').count(): p.locator(f'button.theme-change-button[data-mode={mode}]').click()
+        p.wait_for_timeout(50)
+        seen.add(back())
+    assert len(seen)==2
+
+def test_search_finds_a_chapter(opened):
+    p = opened('search.html?q=recycling')
+    p.wait_for_selector('#search-results ul.search li a', timeout=20_000)
+    assert any('09_recycling' in a for a in p.eval_on_selector_all('#search-results ul.search li a', 'all => all.map(a => a.href)'))
+
+def slide(p):
+    s = p.locator('input[type=range]').first
+    picture = lambda: p.locator('.animation img').first.get_attribute('src')
+    s.scroll_into_view_if_needed()
+    before = picture()
+    s.focus(); p.keyboard.press('ArrowRight'); p.wait_for_timeout(100)
+    one = picture()
+    p.keyboard.press('End'); p.wait_for_timeout(100)
+    assert len({before, one, picture()})==3
+
+def test_a_slider_moves_the_picture_by_keyboard(opened): slide(opened('04_output_values.html'))
+def test_a_slider_moves_from_the_file_system(opened, html): slide(opened((html/'04_output_values.html').as_uri()))
+
+def test_next_and_previous(opened):
+    p = opened('03_class_pruning.html')
+    p.locator('a.right-next').click(); p.wait_for_load_state()
+    assert '04_output_values' in p.url
+    p.locator('a.left-prev').click(); p.wait_for_load_state()
+    assert '03_class_pruning' in p.url
+
+def test_copy_buttons(opened): assert opened('03_class_pruning.html').locator('button.copybtn').count() > 20

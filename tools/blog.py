@@ -1,0 +1,169 @@
+"""The site from the notebooks' stored outputs: `_site/html`.
+
+    python tools/blog.py [--out _site]
+
+Chapters come in the order of the table in `nbs/index.ipynb`. Each is copied to `_site/src` without nbdev's directives, with its date and
+reading time, captions for its figures (`#| fig-cap:` and `#| fig-alt:`), and links from names to where they are documented. The pages on
+the modules are made from their docments. Sphinx does the rest; any warning of it is an error.
+"""
+import argparse, importlib, inspect, json, re, shutil, sys
+from dataclasses import is_dataclass
+from datetime import date, datetime, time, timezone
+from pathlib import Path
+
+repo = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(repo))
+
+def text(cell): return ''.join(cell['source'])
+
+def chapters(nbs=repo/'nbs'):
+    "File name to (notebook, title, summary, date, minutes to read, how long it runs), in the order of the series"
+    index = '\n'.join(text(c) for c in json.loads((nbs/'index.ipynb').read_text(encoding='utf-8'))['cells'])
+    res = {}
+    for name in dict.fromkeys(re.findall(r'\]\((\d\d\w*)\.ipynb\)', index)):
+        nb = json.loads((nbs/f'{name}.ipynb').read_text(encoding='utf-8'))
+        title,summary = re.match(r'# (.*)\n+> (.*)', text(nb['cells'][0])).groups()
+        when,runs = next(m.groups() for c in nb['cells'] if (m := re.search(r'^\*(\d{4}-\d\d-\d\d)\. (A full run takes [^*]*)\*$', text(c), re.M)))
+        words = sum(len(text(c).split())*(1 if c['cell_type']=='markdown' else 0.5) for c in nb['cells'])
+        res[name] = dict(nb=nb, title=title, summary=summary, date=date.fromisoformat(when), minutes=max(1, round(words/220)), runs=runs)
+    return res
+
+# ---- pages on modules, from docments
+
+def symbols():
+    "Module to the public names that its chapter wrote, methods included: full name to object"
+    from forgetprune._modidx import d
+    res = {}
+    for mod,syms in d['syms'].items():
+        m,found = importlib.import_module(mod),{}
+        for full in syms:
+            name = full.removeprefix(mod+'.')
+            if any(p.startswith('_') for p in name.split('.')): continue
+            o = m
+            for p in name.split('.'): o = getattr(o, p, None) if not isinstance(o, type) else inspect.getattr_static(o, p, None)
+            if o is not None: found[name] = o
+        found = {n: o for n,o in found.items() if '.' not in n or (getattr(o, '__doc__', None) and n.split('.')[0] in (*found, 'Learner'))}
+        if found: res[mod.split('.')[-1]] = found
+    return res
+
+def target(mod, name): return f'api-{mod}-{name.lower()}'+('-class' if name[0].isupper() and '.' not in name else '') # labels know no capitals
+
+def cell_text(v): return str(v).replace('|', '\\|').replace('\n', ' ')
+
+def described(mod, name, o):
+    "One name of a module: heading, signature, docstring, arguments"
+    from fastcore.docments import docments
+    f = o.__func__ if isinstance(o, (classmethod, staticmethod)) else o.fget if isinstance(o, property) else o
+    call = f.__init__ if isinstance(f, type) and '__init__' in vars(f) and not is_dataclass(f) else f
+    parts = [f'({target(mod, name)})=', f'{"###" if "." in name else "##"} `{name}`', inspect.getdoc(f) or '']
+    try: sig = inspect.signature(call)
+    except (TypeError, ValueError): return '\n\n'.join(parts)
+    args = [p for n,p in sig.parameters.items() if n!='self']
+    def shown(p): return ('*' if p.kind==p.VAR_POSITIONAL else '**' if p.kind==p.VAR_KEYWORD else '')+p.name+('' if p.default is p.empty else f'={getattr(p.default, "__name__", None) or repr(p.default)}'.replace('<factory>', '...'))
+    if not isinstance(o, property): parts.insert(2, f'```python\n{name}({", ".join(map(shown, args))})\n```')
+    docs = docments(call)
+    rows = [f'| `{p.name}` | {cell_text(docs[p.name])} |' for p in args if docs.get(p.name)]
+    if docs.get('return'): rows.append(f'| *returns* | {cell_text(docs["return"])} |')
+    if rows: parts.append('\n'.join(['| argument | meaning |', '|---|---|', *rows]))
+    return '\n\n'.join(p for p in parts if p)
+
+def module_page(mod, found, chapter):
+    m = importlib.import_module(f'forgetprune.{mod}')
+    intro = f'Written in the chapter [{chapter[1]["title"]}](../{chapter[0]}.ipynb): *{chapter[1]["summary"]}*.'
+    return f'# forgetprune.{mod}\n\n{intro} `from forgetprune.{m.__name__.split(".")[-1]} import *` brings it.\n\n'+'\n\n'.join(described(mod, n, o) for n,o in found.items())+'\n'
+
+# ---- chapters
+
+def linked(md, names, series):
+    "Names in backticks, and numbers of chapters, become links, outside of code, headings, formulas and links; each name once"
+    seen,out = set(),[]
+    for i,part in enumerate(re.split(r'(```.*?```|^#.*$|\$[^$]+\$|\[[^\]]*\]\([^)]*\)|^\|.*$)', md, flags=re.S|re.M)):
+        if i%2: out.append(part); continue
+        def name(m):
+            n = m[1].removesuffix('()')
+            if n not in names or n in seen: return m[0]
+            seen.add(n)
+            return f'[`{m[1]}`](#{names[n]})'
+        part = re.sub(r'`([A-Za-z_][\w.]*(?:\(\))?)`', name, part)
+        part = re.sub(r'\b([Cc]hapter (\d\d[a-z]?))\b', lambda m: f'[{m[1]}]({f}.ipynb)' if (f := next((s for s in series if s.split('_')[0]==m[2]), None)) else m[0], part)
+        out.append(part)
+    return ''.join(out)
+
+def staged(name, ch, names, series):
+    "A chapter as Sphinx gets it"
+    cells = []
+    for c in ch['nb']['cells']:
+        src = text(c)
+        if c['cell_type']=='markdown': cells.append(dict(c, source=linked(src, names, [s for s in series if s!=name]))); continue
+        lines = src.split('\n')
+        said = dict(m.groups() for l in lines if (m := re.match(r'#\|\s*(fig-cap|fig-alt):\s*(.*)', l)))
+        code = '\n'.join(l for l in lines if not re.match(r'\s*#\|', l)).strip('\n')
+        if not code or re.search(r'^#\|\s*hide\b', src, re.M): continue
+        outputs = [o for o in c['outputs'] if o.get('name')!='stderr']
+        c = dict(c, source=code, outputs=outputs, metadata={})
+        cap,alt = said.get('fig-cap'),said.get('fig-alt')
+        pictures = [o for o in outputs if 'image/png' in o.get('data', {})]
+        if pictures: c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap or ''), **(dict(figure=dict(caption=cap)) if cap else {})))
+        cells.append(c)
+        if cap and not pictures: cells.append(dict(cell_type='markdown', metadata={}, source=f':::{{container}} caption\n{cap}\n:::'))
+    title,rest = cells[0]['source'].split('\n', 1)
+    cells[0] = dict(cells[0], source=f'{title}\n\n<p class="when">{ch["date"].day} {ch["date"]:%B %Y} · {ch["minutes"]} min to read · notebook <code>nbs/{name}.ipynb</code></p>\n{rest}')
+    for c in cells: c.pop('id', None)
+    return dict(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'), language_info=dict(name='python')), nbformat=4, nbformat_minor=4)
+
+def listed(series):
+    "The series for the home page"
+    return '\n'.join(f'- {n.split("_")[0]} [{c["title"]}]({n}.ipynb): {c["summary"][0].lower()+c["summary"][1:]}. <span class="when">{c["date"].day} {c["date"]:%b %Y}, {c["minutes"]} min</span>' for n,c in series.items())
+
+def stage(src):
+    "All that Sphinx needs, in the folder `src`"
+    shutil.rmtree(src, ignore_errors=True)
+    (src/'api').mkdir(parents=True)
+    series,syms = chapters(),symbols()
+    names = {n: target(mod, n) for mod,found in syms.items() for n in found}
+    by_module = {m[1]: n for n,c in series.items() for cell in c['nb']['cells'] if (m := re.search(r'^#\|\s*default_exp (\w+)', text(cell), re.M))}
+    for n,c in series.items(): (src/f'{n}.ipynb').write_text(json.dumps(staged(n, c, names, series)), encoding='utf-8')
+    mods = [m for m in by_module if m in syms]
+    for mod in mods: (src/'api'/f'{mod}.md').write_text(module_page(mod, syms[mod], (by_module[mod], series[by_module[mod]])), encoding='utf-8')
+    fill = dict(series=listed(series), chapters='\n'.join(series), modules='\n'.join(f'api/{m}' for m in mods),
+                table='\n'.join(f'| [forgetprune.{m}](api/{m}.md) | {series[by_module[m]]["title"]} | {", ".join(f"[`{n}`](#{names[n]})" for n in syms[m] if "." not in n)} |' for m in mods))
+    for page in (repo/'blog/pages').glob('*'):
+        if page.suffix=='.md': (src/page.name).write_text(re.sub(r'\{\{(\w+)\}\}', lambda m: fill[m[1]], page.read_text(encoding='utf-8')), encoding='utf-8')
+        else: shutil.copy(page, src/page.name)
+    readme = re.sub(r'\]\(nbs/', '](', (repo/'README.md').read_text(encoding='utf-8')).replace('# forgetprune\n', '# Start\n', 1).replace('(CONTRIBUTING.md)', '(contributing.md)')
+    readme = re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', readme)
+    (src/'start.md').write_text(readme, encoding='utf-8')
+    (src/'contributing.md').write_text((repo/'CONTRIBUTING.md').read_text(encoding='utf-8'), encoding='utf-8')
+    shutil.copytree(repo/'README_files', src/'README_files')
+    return series
+
+unnamed = {'<summary>': '<summary aria-label="Pages below">', 'role="list" class="citation-list"': 'class="citation-list"', ' role="doc-biblioentry"': ''} # what the theme and docutils write and a screen reader cannot make sense of
+
+def feed(series):
+    "The series as an Atom feed; its links are relative, so that the site may lie anywhere"
+    from feedgen.feed import FeedGenerator
+    g = FeedGenerator()
+    at = lambda c: datetime.combine(c['date'], time(), timezone.utc)
+    g.id('urn:forgetprune'); g.title('forgetprune'); g.subtitle('What a network knows, where it keeps it, and whether it can be taken out'); g.author(name='The forgetprune developers'); g.link(href='index.html'); g.updated(max(map(at, series.values())))
+    for n,c in series.items():
+        e = g.add_entry(order='append')
+        e.id(f'urn:forgetprune:{n}'); e.title(c['title']); e.summary(c['summary']); e.link(href=f'{n}.html'); e.published(at(c)); e.updated(at(c))
+    return g.atom_str(pretty=True)
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--out', type=Path, default=repo/'_site')
+    out = p.parse_args().out.resolve()
+    series = stage(out/'src')
+    from sphinx.cmd.build import main as sphinx
+    shutil.rmtree(out/'html', ignore_errors=True)
+    rc = sphinx(['-q', '-W', '--keep-going', '-c', str(repo/'blog'), '-d', str(out/'doctrees'), '-b', 'html', str(out/'src'), str(out/'html')])
+    if rc: sys.exit(rc)
+    (out/'html'/'feed.xml').write_bytes(feed(series))
+    for page in (out/'html').rglob('*.html'):
+        html = page.read_text(encoding='utf-8')
+        for a,b in unnamed.items(): html = html.replace(a, b)
+        page.write_text(html, encoding='utf-8')
+    print(f'{out}/html/index.html')
+
+if __name__ == '__main__': main()
