@@ -54,7 +54,7 @@ scores = { # of a block and its `Activity`, one number per neuron; the lowest ar
     'utility': lambda f,a: a.averages()[1]*f.columns().detach().abs().sum(1).float()} # 'random' is made where it is used, from the seed
 watchers = ('rarest', 'utility') # need an `Activity`
 
-# %% ../nbs/09_recycling.ipynb #3710ee16
+# %% ../nbs/09_recycling.ipynb #5ca58e8b
 def _fresh(l, shape, fan_in, g):
     "As PyTorch draws a new layer"
     if isinstance(l, nn.Linear): return (2*torch.rand(shape, generator=g)-1)/fan_in**0.5
@@ -73,12 +73,21 @@ def initial(
         res.append((role, neurons, _fresh(l, shape, len(ffn) if role=='down' else n_in, generator)))
     return res
 
+def _moments(p):
+    "Mean and deviation of all weights"
+    p = p.detach().float()
+    if p.numel() < 2**20:
+        var,mean = torch.var_mean(p)
+        return mean.item(), var.sqrt().item()
+    n,mean = p.numel(),p.mean().item() # `var` takes ten times as long as these two for millions of weights
+    return mean, max(0., (p.norm().item()**2-n*mean**2)/(n-1))**0.5
+
 def current(ffn, neurons, generator=None):
     "Normally distributed, with the mean and deviation that each part of the layer has now"
     res = []
     for role,_,v in initial(ffn, neurons, torch.Generator()):
-        var,mean = torch.var_mean(ffn.parts()[role][0].detach().float())
-        res.append((role, neurons, torch.randn(v.shape, generator=generator)*var.sqrt().item()+mean.item()))
+        mean,std = _moments(ffn.parts()[role][0])
+        res.append((role, neurons, torch.randn(v.shape, generator=generator)*std+mean))
     return res
 
 def zero(ffn, neurons, generator=None):
@@ -249,7 +258,7 @@ def _agreed(t):
         return there.to(t.device)
     return t
 
-# %% ../nbs/09_recycling.ipynb #623e3877
+# %% ../nbs/09_recycling.ipynb #b322146a
 class Recycle(Callback):
     "Every so many steps the weakest neurons of each feed-forward block get new weights"
     order,run_valid = 97,False # after whatever changes gradients, before `KeepCut`
@@ -288,6 +297,9 @@ class Recycle(Callback):
             if n < 1: raise ValueError(f'frac={self.frac} of the {len(f)} neurons of {f.name!r} is not one neuron; {1/len(f):.3g} would be, or leave that block out by blocks=')
             if isinstance(makers.get(self.init, self.init) if isinstance(self.init, str) else self.init, copying) and 2*n > len(f): raise ValueError(f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be copies of the others; 0.5 is the most')
         return res
+    def __call__(self, event):
+        "fastai asks each callback at each event, and finding out that there is no answer takes ten microseconds"
+        return super().__call__(event) if hasattr(type(self), event) else None
     def before_fit(self):
         self.after_cancel_fit()
         self.off,self.stepping = hasattr(self.learn, 'lr_finder'),False
