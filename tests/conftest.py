@@ -1,6 +1,9 @@
+import signal
 import pytest, torch
 from forgetprune.data import class_split, get_dls
 from forgetprune.models import get_learner
+
+signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts tests in the background has it ignored, and children would inherit that
 
 @pytest.fixture(scope='session')
 def digits(): return get_dls('digits', bs=64, seed=0)
