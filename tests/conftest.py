@@ -1,5 +1,6 @@
 import signal
 import pytest, torch
+from fastai.basics import Callback
 from forgetprune.data import class_split, get_dls
 from forgetprune.models import get_learner
 
@@ -23,5 +24,12 @@ def learn(digits, _trained):
 
 @pytest.fixture
 def sevens(digits): return class_split(digits.train, 7)
+
+class Cpu16(Callback):
+    "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"
+    order = 10
+    def before_batch(self): self.ctx = torch.autocast('cpu', torch.bfloat16); self.ctx.__enter__()
+    def after_pred(self): self.learn.pred = self.pred.float()
+    def after_loss(self): self.ctx.__exit__(None, None, None)
 
 def same_state(a, b): return list(a)==list(b) and all(torch.equal(a[k], b[k]) for k in a)

@@ -7,16 +7,9 @@ from fastai.basics import Adam, Callback, OptimWrapper, RMSProp, SGD, Lamb, Look
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
-from conftest import same_state
+from conftest import Cpu16, same_state
 from forgetprune.forget import *
 from forgetprune.models import get_learner, mlp
-
-class Cpu16(Callback):
-    "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"
-    order = 10
-    def before_batch(self): self.ctx = torch.autocast('cpu', torch.bfloat16); self.ctx.__enter__()
-    def after_pred(self): self.learn.pred = self.pred.float()
-    def after_loss(self): self.ctx.__exit__(None, None, None)
 
 class Zeros(Callback):
     "Looks after every single step"

@@ -8,7 +8,7 @@ from fastai.basics import Adam, Callback, Lamb, Learner, Lookahead, OptimWrapper
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
-from conftest import same_state
+from conftest import Cpu16, same_state
 from forgetprune.data import get_dls
 from forgetprune.forget import Cut, KeepCut
 from forgetprune.layers import FFN, ffns
@@ -277,13 +277,6 @@ def test_same_seed_same_run():
         runs.append((fit(lm(), cb).model.state_dict(), cb))
     assert same_state(runs[0][0], runs[1][0]) and not same_state(runs[0][0], runs[2][0])
     assert all(torch.equal(a['neurons'], b['neurons']) for a,b in zip(runs[0][1].events, runs[1][1].events))
-
-class Cpu16(Callback):
-    "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"
-    order = 10
-    def before_batch(self): self.ctx = torch.autocast('cpu', torch.bfloat16); self.ctx.__enter__()
-    def after_pred(self): self.learn.pred = self.pred.float()
-    def after_loss(self): self.ctx.__exit__(None, None, None)
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('extra,rounds', [(lambda: [GradientAccumulation(16)], 1), (lambda: [Cpu16()], 4), (lambda: [MixedPrecision()], 4), (lambda: [GradientClip(0.1)], 4)])

@@ -68,9 +68,8 @@ def described(mod, name, o):
     return '\n\n'.join(p for p in parts if p)
 
 def module_page(mod, found, chapter):
-    m = importlib.import_module(f'forgetprune.{mod}')
     intro = f'Written in the chapter [{chapter[1]["title"]}](../{chapter[0]}.ipynb): *{chapter[1]["summary"]}*.'
-    return f'# forgetprune.{mod}\n\n{intro} `from forgetprune.{m.__name__.split(".")[-1]} import *` brings it.\n\n'+'\n\n'.join(described(mod, n, o) for n,o in found.items())+'\n'
+    return f'# forgetprune.{mod}\n\n{intro} `from forgetprune.{mod} import *` brings it.\n\n'+'\n\n'.join(described(mod, n, o) for n,o in found.items())+'\n'
 
 # ---- chapters
 
