@@ -2,6 +2,8 @@
 
     python bench/bench.py [--full] [--out bench/out/bench.json]
 
+`--out bench/results.json` renews the figures that the site shows.
+
 All figures are CPU time of this process on one thread (`time.process_time`; with several threads, waiting counts as work).
 The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with `--full`.
 """
@@ -266,6 +268,64 @@ def checkpoints():
     return [dict(what=f'{name}: loading it with transformers / ours', ours=res['ours'][0], rival=res['transformers'][0], ratio=res['transformers'][0]/res['ours'][0], asked='', limit=res['read'][0], limit_is='reading the bytes'),
             dict(what=f'{name}: peak memory (MiB), transformers / ours', ours=res['ours'][1], rival=res['transformers'][1], ratio=res['transformers'][1]/res['ours'][1], asked='', limit=16., limit_is='the largest tensor of a block')]
 
+GPT2 = '''
+import sys, time, torch, transformers
+from transformers import GPT2Config, GPT2LMHeadModel
+from forgetprune.forget import get_scores, largest
+from forgetprune.lm import body_layers, lm_loss, streamed, text_pieces
+what = sys.argv[1]
+torch.set_num_threads(1); torch.manual_seed(0)
+model = GPT2LMHeadModel(GPT2Config(attn_implementation='sdpa')).eval() # the size of GPT-2 small, 124 million weights
+t,r = [text_pieces(torch.randint(50_000, (1025,), generator=torch.Generator().manual_seed(s)), 128, bs=4) for s in (0, 1)]
+def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name))
+@torch.no_grad()
+def forward():
+    for dl in (t, r):
+        for x,_ in dl: model(x)
+forward(); layers = body_layers(model) # warm: tracing imports a good deal
+with open('/proc/self/clear_refs', 'w') as f: f.write('5')
+start,before = time.process_time(),memory('VmRSS')
+if what=='forward': forward()
+elif what=='means': streamed(model, t, r, layers)
+elif what=='streamed': largest(model, streamed(model, t, r, layers), 0.01)
+else: largest(model, get_scores(what, model, t, r, layers, loss_func=lm_loss), 0.01)
+print(time.process_time()-start, memory('VmHWM')-before)
+'''
+
+def large_models():
+    "Scoring a model of the size of GPT-2 small, against the forward passes that it needs: CPU seconds, and MiB above what the model takes"
+    res = {}
+    for what in ('forward', 'means', 'streamed', 'maav_difference', 'ssd'):
+        run = lambda **env: [float(v) for v in subprocess.run([sys.executable, '-c', GPT2, what], capture_output=True, text=True, check=True, env={**os.environ, **env}).stdout.split()[-2:]]
+        res[what] = min(run()[0], run()[0]),run(MALLOC_MMAP_THRESHOLD_='65536')[1] # for memory, glibc gives back what is freed at once, which takes time
+    f = res['forward']
+    row = lambda what,a,b,i,limit=f,is_='the forward passes': dict(what='GPT-2 small, '+what, ours=res[a][i], rival=res[b][i], ratio=res[a][i]/res[b][i], asked='', limit=limit[i], limit_is=is_)
+    return [row('collecting MAAV means / the forward passes', 'means', 'forward', 0), row('the same, peak memory (MiB)', 'means', 'forward', 1),
+            row('scores streamed, 1 % of each layer chosen / scores kept', 'streamed', 'maav_difference', 0), row('the same, peak memory (MiB)', 'streamed', 'maav_difference', 1),
+            row('MAAV streamed / SSD, both with the choice', 'streamed', 'ssd', 0), row('the same, peak memory (MiB)', 'streamed', 'ssd', 1)]
+
+def smaller(learn):
+    "A cut network against one under the masks of torch.nn.utils.prune; a network without its cut neurons against one with zeros in their place"
+    from forgetprune.lm import random_neurons, shrink, top_neurons
+    from forgetprune.magnitudes import neuron_cut
+    net,x = copy.deepcopy(learn.model),torch.randn(256, 784)
+    cut = largest(net, criteria['magnitude'](net), 10_000)
+    masked = cut.to_torch_prune(copy.deepcopy(net))
+    cut.apply(net)
+    with torch.no_grad(): (a,ya),(b,yb) = [cpu(lambda: [m(x) for _ in range(20)][-1], 5) for m in (net, masked)]
+    assert torch.equal(ya, yb)
+    size = lambda m: sum(t.numel()*t.element_size() for t in m.state_dict().values())/2**20
+    big,tokens = Encoder(500, d_model=256, n_layers=4, n_heads=4, d_ff=2048, max_len=64),torch.randint(500, (8, 64))
+    chosen = top_neurons(random_neurons(big), 0.5)
+    small = shrink(big, chosen)
+    neuron_cut(big, chosen).apply(big)
+    with torch.no_grad(): (c,yc),(d,yd) = [cpu(lambda: [m(tokens) for _ in range(5)][-1], 5) for m in (small, big)]
+    assert torch.allclose(yc, yd, atol=1e-4)
+    need = lambda m: sum(p.numel() for p in m.parameters() if p.ndim==2) # multiply-adds per token
+    return [dict(what='a cut network / the same under masks of torch.nn.utils.prune, forward', ours=a, rival=b, ratio=a/b, asked='', limit=cpu(lambda: [learn.model(x) for _ in range(20)], 5)[0], limit_is='the network that was never cut'),
+            dict(what='the same, size of its state (MiB)', ours=size(net), rival=size(masked), ratio=size(net)/size(masked), asked='', limit=size(learn.model), limit_is='the network that was never cut'),
+            dict(what='half of the neurons taken out (shrink) / zeros in their place, forward', ours=c, rival=d, ratio=c/d, asked='', limit=d*need(small)/need(big), limit_is='the share of weights that are left')]
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json')
@@ -275,7 +335,7 @@ def main():
     learn = get_learner(dls, seed=0)
     with learn.no_bar(), learn.no_logging(): train(learn)
     rate = matmul_rate()
-    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+recycling()+checkpoints()
+    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+recycling()+checkpoints()+large_models()+smaller(learn)
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, a.full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):

@@ -17,3 +17,6 @@ from forgetprune.decay import *
 from forgetprune.retrain import *
 from forgetprune.recycle import *
 from forgetprune.resume import *
+from forgetprune.lm import *
+from forgetprune.sweep import *
+from forgetprune.experiments import *

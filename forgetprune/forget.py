@@ -9,9 +9,10 @@ __all__ = ['criteria', 'schedules', 'watching', 'default_layers', 'pick_layers',
            'naive_curve', 'CachedInputs', 'prune_curve', 'plot_curves', 'KeepCut', 'search_k', 'Forgotten',
            'row_zeroed']
 
-# %% ../nbs/03_class_pruning.ipynb #d4b3dad8
+# %% ../nbs/03_class_pruning.ipynb #2fee0483
 from . import __version__
 import copy, inspect, json, math, warnings
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import pandas as pd, torch, torch.nn.functional as F
@@ -100,7 +101,7 @@ class ClassMeans:
             res[n] = m[c], ((m*p[:,None]).sum(0) - p[c]*m[c])/(1-p[c])
         return res
 
-# %% ../nbs/03_class_pruning.ipynb #7a920f05
+# %% ../nbs/03_class_pruning.ipynb #1ee5332b
 def _bar(it, display, total=None):
     "fastai's progress bar around `it`, or `it` itself"
     return progress_bar(it, total=total, leave=False) if display else it
@@ -108,9 +109,18 @@ def _bar(it, display, total=None):
 def _device(model): return next(model.parameters()).device
 
 def _xy(b, device):
-    "Inputs and classes of a batch; the latter are None if it has none"
+    "Inputs and classes of a batch; the latter are None if it has none. Inputs may be a dict of arguments, as Transformers has them"
+    if isinstance(b, Mapping): b = b, b.get('labels')
     b = b if isinstance(b, (tuple, list)) else (b,)
-    return b[0].to(device), b[1].to(device) if len(b)>1 else None
+    x = {k: v.to(device) for k,v in b[0].items()} if isinstance(b[0], Mapping) else b[0].to(device)
+    return x, b[1].to(device) if len(b)>1 and b[1] is not None else None
+
+def _feed(model, x): return model(**x) if isinstance(x, dict) else model(x)
+
+def _n_items(x): return len(next(iter(x.values())) if isinstance(x, dict) else x)
+
+def _need_whole(x):
+    if isinstance(x, dict) and 'attention_mask' in x and not x['attention_mask'].all(): raise ValueError('dl: its batches are padded, and means over positions would count the padding; cut the text into pieces of one length')
 
 def _need_used(layers, seen):
     if unused := [n for n in layers if n not in seen]: raise ValueError(f'layers={", ".join(unused)} took no part in the forward pass, or dl is empty')
@@ -119,7 +129,7 @@ def _need_finite(**tensors):
     for n,t in tensors.items():
         if not t.isfinite().all(): raise ValueError(f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or infinite); clean the data')
 
-# %% ../nbs/03_class_pruning.ipynb #da4c7188
+# %% ../nbs/03_class_pruning.ipynb #0d4515e3
 @torch.no_grad()
 def class_means(
     model:nn.Module, # left as it was found
@@ -139,8 +149,9 @@ def class_means(
     with watching(model, layers, hook):
         for b in _bar(dl, progress):
             x,y = _xy(b, dev)
-            hot = F.one_hot(y, c) if c else torch.ones(len(x), 1, device=dev)
-            model(x)
+            _need_whole(x)
+            hot = F.one_hot(y, c) if c else torch.ones(_n_items(x), 1, device=dev)
+            _feed(model, x)
     _need_used(layers, sums); _need_finite(**sums)
     return ClassMeans(layers, sums, counts)
 
@@ -203,7 +214,7 @@ def random_scores(model, target=None, rest=None, layers=None,
     g = torch.Generator().manual_seed(seed)
     return {n: torch.rand(l.weight.shape, generator=g).to(l.weight.device) for n,l in pick_layers(unwrap(model), layers).items()}
 
-# %% ../nbs/03_class_pruning.ipynb #ab91dd8c
+# %% ../nbs/03_class_pruning.ipynb #d921e82d
 def _outer(layer, d, x):
     "Sum over samples and positions of d_i x_j, shaped like the weight"
     if isinstance(layer, nn.Conv2d):
@@ -227,12 +238,13 @@ def gradient_moments(
     with torch.inference_mode(False), torch.enable_grad(), watching(model, layers, hook):
         for b in dl:
             uses,(x,y) = [],_xy(b, _device(model))
-            goal = objective(model(x), y)
+            n_items += _n_items(x)
+            _need_whole(x)
+            goal = objective(_feed(model, x), y)
             _need_used(layers, [u[0] for u in uses])
             grads = torch.autograd.grad(goal, [u[3] for u in uses], allow_unused=True)
             for (n,l,x,_),d in zip(uses, grads):
                 if d is not None: sums[n] = sums.get(n, 0) + _outer(l, f(d), f(x))
-            n_items += len(b[0])
     _need_used(layers, sums); _need_finite(**sums)
     return sums,n_items
 
@@ -273,7 +285,7 @@ def taylor(
     t,r = [_mean_moments(model, dl, layers, _summed(loss_func), torch.abs) for dl in (target, rest)]
     return {n: l.weight.detach().abs()*(t[n]-r[n]) for n,l in layers.items()}
 
-# %% ../nbs/03_class_pruning.ipynb #36dd7133
+# %% ../nbs/03_class_pruning.ipynb #d8087624
 def ssd(
     model:nn.Module, # trained; left unchanged
     target, # batches (x, y) of the class to forget
@@ -281,13 +293,21 @@ def ssd(
     layers=None, # see `pick_layers`
     loss_func=F.cross_entropy # any loss, see `item_losses`
 )->dict: # layer name to one score per weight
-    "Mean squared gradient on `target` over that on all data (importance ratio of SSD, Foster et al. 2023)"
+    "Mean squared gradient on `target` over that on all data (importance ratio of SSD, Foster et al. 2024)"
     layers = pick_layers(unwrap(model), layers)
     (t,nt),(r,nr) = [gradient_moments(model, dl, layers, _summed(loss_func), torch.square) for dl in (target, rest)]
     return {n: (t[n]/nt)/((t[n]+r[n])/(nt+nr)).clamp(min=1e-30) for n in layers}
 
-# %% ../nbs/03_class_pruning.ipynb #4636e97f
+# %% ../nbs/03_class_pruning.ipynb #4240530a
+def _asked(out, y):
+    "Outputs and classes, a row per answer; a Transformer gives one per position, of which those with -100 are not asked for"
+    out = getattr(out, 'logits', out)
+    if out.ndim < 3: return out, y
+    there = y.flatten()!=-100
+    return out.flatten(0, -2)[there], y.flatten()[there]
+
 def _margin(out, y):
+    out,y = _asked(out, y)
     o = out.gather(1, y[:,None]).squeeze(1)
     return (o - (out.sum(1)-o)/(out.shape[1]-1)).sum()
 
@@ -302,7 +322,7 @@ def margin(
     g = _mean_moments(model, target, layers, _margin, lambda t: t)
     return {n: l.weight.detach()*g[n] for n,l in layers.items()}
 
-# %% ../nbs/03_class_pruning.ipynb #39a77db8
+# %% ../nbs/03_class_pruning.ipynb #7d7d39dc
 def output_aware(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
@@ -312,7 +332,9 @@ def output_aware(
 )->dict: # layer name to one score per weight
     "|w| (sqrt B_t - sqrt B_r), B = E[x^2 sum_o (do/dz)^2], by random signs over the outputs (Hutchinson)"
     layers,g = pick_layers(unwrap(model), layers),torch.Generator().manual_seed(seed)
-    def signs(out, y): return (out*(torch.randint(0, 2, out.shape, generator=g)*2-1).to(out)).sum()
+    def signs(out, y):
+        out = getattr(out, 'logits', out)
+        return (out*(torch.randint(0, 2, out.shape, generator=g)*2-1).to(out)).sum()
     t,r = [_mean_moments(model, dl, layers, signs, torch.square) for dl in (target, rest)]
     return {n: l.weight.detach().abs()*(t[n].sqrt()-r[n].sqrt()) for n,l in layers.items()}
 
@@ -797,7 +819,7 @@ def prune_curve(
     acc = dict(zip(levels, zip(*[ok[:,at].double().mean(1).tolist() for at in (t, ~t)])))
     return pd.DataFrame([(k, *acc[k]) for k in ks], columns=['k', 'target', 'retain'])
 
-# %% ../nbs/03_class_pruning.ipynb #f00c6c9c
+# %% ../nbs/03_class_pruning.ipynb #f5faf9d3
 _styles = list(zip(('o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>'), ('-', '--', '-.', ':')*3))
 
 def plot_curves(
@@ -810,7 +832,7 @@ def plot_curves(
 ):
     "Target and retained accuracy against the number of weights cut; returns the figure"
     import matplotlib.pyplot as plt
-    fig,axs = plt.subplots(1, 2, figsize=(9, 3.4))
+    fig,axs = plt.subplots(1, 2, figsize=(7.6, 3.3))
     groups = list(curves.groupby(by, sort=False)) if by else [(None, curves)]
     for j,(name,g) in enumerate(groups):
         (mk,ls),color = _styles[j%len(_styles)],plt.get_cmap('viridis')(0.9*j/max(len(groups)-1, 1))
@@ -824,9 +846,9 @@ def plot_curves(
         ax.xaxis.set_major_formatter(lambda v,_: f'{100*v:g}' if share else f'{v/1000:g}k' if abs(v)>=1000 else f'{v:g}')
         if mark is not None: ax.axvline(mark, color='0.4', lw=1, ls=':')
         ax.grid(alpha=0.25)
-    if ymin: axs[1].set_ylabel(f'{axs[1].get_ylabel()[:-3]}(%, from {ymin:.0f})')
+    if ymin: axs[1].set_ylabel(f'{axs[1].get_ylabel()}\nfrom {ymin:.0f} upwards')
     axs[0].set_ylim(-3, 103); axs[1].set_ylim(ymin-0.03*(100-ymin), 100+0.03*(100-ymin))
-    if by: axs[1].legend(title=by, fontsize=7, title_fontsize=8)
+    if by: axs[1].legend(title=by, fontsize=8, title_fontsize=8)
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 

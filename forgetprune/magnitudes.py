@@ -122,7 +122,7 @@ class MagnitudeRecorder(Callback):
         "Histograms of all blocks with a slider over the steps, as HTML"
         return slide_magnitudes(self.history, self.steps)
 
-# %% ../nbs/06_magnitudes.ipynb #33e8b2c5
+# %% ../nbs/06_magnitudes.ipynb #6a168651
 def _bins(values, n=40):
     "Bins on a logarithmic axis for all of `values`; magnitudes below a thousandth of the largest go into the first"
     top = max(float(np.max(v)) for v in values) or 1.
@@ -147,7 +147,7 @@ def plot_magnitudes(
     mags = {n: _array(m) for n,m in mags.items()}
     ncols = min(ncols, len(mags))
     bins = _bins(mags.values()) if bins is None else bins
-    fig,axs = plt.subplots(-(-len(mags)//ncols), ncols, figsize=(2.9*ncols+0.5, 2.3*-(-len(mags)//ncols)+0.4), squeeze=False, sharex=True, sharey=True)
+    fig,axs = plt.subplots(-(-len(mags)//ncols), ncols, figsize=(2.9*ncols+0.5, 2.3*-(-len(mags)//ncols)+0.4), squeeze=False, sharex=True, sharey=True, layout='constrained')
     for ax in axs.flat[len(mags):]: ax.axis('off')
     for ax,(n,m) in zip(axs.flat, mags.items()):
         ax.hist(m.clip(bins[0], bins[-1]), bins, color='#31688e', weights=np.full(len(m), 100/len(m)))
@@ -157,7 +157,7 @@ def plot_magnitudes(
         low = axs[(len(mags)-1-c)//ncols,c]
         low.set_xlabel('magnitude'); low.tick_params(labelbottom=True)
     for ax in axs[:,0]: ax.set_ylabel('neurons (%)')
-    fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
+    fig.suptitle(title, fontsize=10); plt.close(fig)
     return fig
 
 def slide_magnitudes(
@@ -174,8 +174,9 @@ def slide_magnitudes(
             m = history[n][i]
             ax.clear(); ax.hist(m.clip(bins[0], bins[-1]), bins, color='#31688e', weights=np.full(len(m), 100/len(m)))
             ax.set(xscale='log', xlim=(bins[0], bins[-1]), ylim=(0, 100*top), title=n, xlabel='magnitude'); ax.title.set_fontsize(8)
+            ax.set_xticks(_ticks(bins), [f'{t:.2g}' for t in _ticks(bins)]); ax.set_xticks([], minor=True)
         axs[0,0].set_ylabel('neurons (%)'); fig.suptitle(f'step {steps[i]:,}', fontsize=9); fig.tight_layout()
-    return player(fig, draw, len(steps), 'training steps')
+    return player(fig, draw, len(steps), 'training steps', [f'step {s:,}' for s in steps])
 
 # %% ../nbs/06_magnitudes.ipynb #78f63156
 @torch.no_grad()
@@ -232,14 +233,15 @@ def choose_neurons(
         res[n] = order[:k]
     return res
 
-# %% ../nbs/06_magnitudes.ipynb #b41e460a
+# %% ../nbs/06_magnitudes.ipynb #815ee012
 class GradualPruning(Callback):
     "Removes whole neurons while training: up to `final` of each block, between steps `start` and `end`; see `.gone`"
     order,run_valid = 99,False # after whatever else writes weights
     def __init__(self,
         final:float=0.9, # share of each block's neurons that is gone at the end
         which:str='low', # see `choose_neurons`
-        start:int=0, end:int=1000, # training steps between which they go
+        start:int=0, # training step after which the first go
+        end:int=1000, # training step at which the last have gone
         every:int=50, # steps between two removals
         seed:int=0, # for 'random'
         x=None # see `layers.ffns`

@@ -6,8 +6,8 @@
 __all__ = ['outputs_on', 'output_values', 'answers', 'get_gold', 'plot_outputs', 'output_curve', 'plot_output_curve', 'player',
            'slide_outputs', 'begins', 'centred', 'over_suppression']
 
-# %% ../nbs/04_output_values.ipynb #0f636930
-import hashlib, re
+# %% ../nbs/04_output_values.ipynb #576ac0d6
+import hashlib, json, re
 from contextlib import nullcontext
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
@@ -142,14 +142,15 @@ def plot_output_curve(
     fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/04_output_values.ipynb #b6c08cfe
+# %% ../nbs/04_output_values.ipynb #37c11384
 _signs = {'minus': '−', 'fast-backward': '|◀', 'step-backward': '◁', 'play fa-flip-horizontal': '◀', 'pause': '❚❚', 'play': '▶', 'step-forward': '▷', 'fast-forward': '▶|', 'plus': '+'}
 
 def player(
     fig, # a matplotlib figure
     draw, # draw(i) draws frame i into it
     n:int, # number of frames
-    label:str # what the slider moves along, for screen readers
+    label:str, # what the slider moves along, for screen readers
+    values:list=None # what to say at each frame, for the same; its number if omitted
 )->str: # HTML that asks for nothing from outside; show it with `IPython.display.HTML`
     "Pictures with a slider"
     import matplotlib.pyplot as plt
@@ -160,9 +161,11 @@ def player(
     html = re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda m: _signs[m[1]], html)
     name = re.search(r'id="_anim_img(\w+)"', html)[1] # a random one, which would make every run differ
     same = hashlib.sha256(html.replace(name, '').encode()).hexdigest()[:12]
-    return html.replace(name, same).replace('type="range"', f'type="range" aria-label="{label}"').replace(f'<img id="_anim_img{same}"', f'<img alt="{label}: one picture per step" id="_anim_img{same}"')
+    html = html.replace(name, same).replace('type="range"', f'type="range" aria-label="{label}"').replace(f'<img id="_anim_img{same}"', f'<img alt="{label}: one picture per step" id="_anim_img{same}"')
+    if values is None: return html
+    return html + f'<script>(() => {{ const s = document.getElementById("_anim_slider{same}"), say = () => s.setAttribute("aria-valuetext", {json.dumps([str(v) for v in values])}[s.value]); new MutationObserver(say).observe(document.getElementById("_anim_img{same}"), {{attributes: true}}); say() }})()</script>'
 
-# %% ../nbs/04_output_values.ipynb #8bcd942f
+# %% ../nbs/04_output_values.ipynb #15c66248
 def slide_outputs(
     curve:pd.DataFrame, # from `output_curve`
     gold=None, # mean outputs of a gold network on the target's items
@@ -181,7 +184,7 @@ def slide_outputs(
         ax.set(xticks=outs, xticklabels=vocab or outs, ylim=(lo-0.05*(hi-lo), hi+0.05*(hi-lo)), xlabel='output', ylabel=ylabel,
                title=f'{curve.k.iloc[i]:,} weights cut per layer, {curve.target.iloc[i]:.0%} of the target right')
         ax.legend(loc='upper left', fontsize=8); fig.tight_layout()
-    return player(fig, draw, len(curve), 'weights cut per layer')
+    return player(fig, draw, len(curve), 'weights cut per layer', [f'{k:,} weights' for k in curve.k])
 
 # %% ../nbs/04_output_values.ipynb #770fe1c8
 def begins(

@@ -6,7 +6,7 @@
 __all__ = ['scores', 'watchers', 'makers', 'squares', 'keeps', 'Activity', 'initial', 'current', 'zero', 'copying', 'put',
            'forget_state', 'Interpolation', 'to_new', 'to_mix', 'Recycle']
 
-# %% ../nbs/09_recycling.ipynb #22900a77
+# %% ../nbs/09_recycling.ipynb #ff0ad92b
 import warnings
 from dataclasses import replace
 from numbers import Integral
@@ -15,7 +15,7 @@ from torch import nn
 from fastai.basics import Callback
 from .forget import KeepCut
 from .layers import FFN, ffns
-from .magnitudes import GradualPruning, _bins, magnitudes
+from .magnitudes import GradualPruning, _bins, _ticks, magnitudes
 from .outputs import player
 
 # %% ../nbs/09_recycling.ipynb #1d79f8e9
@@ -219,7 +219,7 @@ def _set_out(ffn, new, steps):
         res[-1].mix()
     return res
 
-# %% ../nbs/09_recycling.ipynb #00b9725a
+# %% ../nbs/09_recycling.ipynb #f6a742a2
 def _held(cbs, f):
     "Neurons that a `KeepCut` or `GradualPruning` among the callbacks holds silent"
     gone,parts = torch.zeros(len(f), dtype=torch.bool),f.parts()
@@ -238,16 +238,16 @@ def _let_go(cbs, f, neurons):
     "Those callbacks no longer hold these neurons"
     parts = f.parts()
     for cb in cbs:
-        if isinstance(cb, GradualPruning): cb.gone[f.name][neurons] = False
+        if isinstance(cb, GradualPruning) and 'gone' in vars(cb): cb.gone[f.name][neurons] = False # else its training has not begun
         if not isinstance(cb, KeepCut): continue
-        for j,(n,(w,i)) in enumerate(zip(cb.cut.indices, cb.held)):
+        idx,values,ws = dict(cb.cut.indices),dict(cb.cut.values),cb.cut.weights(cb.learn.model)
+        for n,w in ws.items():
             for p,dim in parts.values():
                 if p is not w: continue
-                free = torch.zeros(p.shape, dtype=torch.bool, device=p.device).index_fill_(dim, neurons.to(p.device), True).flatten()
-                stay = ~free[i]
-                i = i[stay]
-                cb.cut = replace(cb.cut, indices={**cb.cut.indices, n: i.cpu()}, values={**cb.cut.values, n: cb.cut.values[n][stay.to(cb.cut.values[n].device)]}) # a cut of its own, for later fits too
-            cb.held[j] = w,i
+                stay = torch.ones(p.shape, dtype=torch.bool).index_fill_(dim, neurons.cpu(), False).flatten()[idx[n].cpu()]
+                idx[n],values[n] = idx[n][stay.to(idx[n].device)],values[n][stay.to(values[n].device)]
+        cb.cut = replace(cb.cut, indices=idx, values=values) # a cut of its own, for later fits too
+        if 'held' in vars(cb): cb.held = [(w, idx[n].to(w.device)) for n,w in ws.items()]
 
 def _agreed(t):
     "The first process's tensor, in all processes"
@@ -258,7 +258,7 @@ def _agreed(t):
         return there.to(t.device)
     return t
 
-# %% ../nbs/09_recycling.ipynb #b322146a
+# %% ../nbs/09_recycling.ipynb #64e90bdf
 class Recycle(Callback):
     "Every so many steps the weakest neurons of each feed-forward block get new weights"
     order,run_valid = 97,False # after whatever changes gradients, before `KeepCut`
@@ -269,7 +269,8 @@ class Recycle(Callback):
         init='initial', # 'initial', 'current', 'zero', 'copy', 'split', or a function, see `initial`
         immunity:int=0, # rounds during which a recycled neuron may not be chosen
         smooth:int=0, # training steps of interpolation between old and new weights
-        start:int=0, end:int=None, # training steps between which it happens; to the last if `end` is omitted
+        start:int=0, # training step after which it begins
+        end:int=None, # last training step at which it happens; that of the training if omitted
         state:str='first', # of the optimiser: 'keep', clear the 'first' moment or 'both'
         pruned:bool=False, # may neurons be used that a `KeepCut` holds at zero? It lets go of them
         seed:int=0, # of what is drawn
@@ -386,7 +387,7 @@ def _write(self:Recycle, f, i, new):
         mine = torch.isin(k, i)
         if mine.any(): forget_state(self.learn.opt, p, dim, k[mine], self.state, (v[mine].T if dim and p.ndim > 1 else v[mine]).to(p.device, p.dtype))
 
-# %% ../nbs/09_recycling.ipynb #a2c7ccd5
+# %% ../nbs/09_recycling.ipynb #a83b2515
 @patch
 def _watched(self:Recycle, rounds=False):
     if not self.watched: raise ValueError('nothing was trained with this callback yet')
@@ -435,7 +436,7 @@ def plot(self:Recycle, title:str=''):
     s = self.spikes()
     axs[2].plot(s.index, s.values, 'k'); axs[2].axvline(-0.5, color='0.5', lw=1, ls='--')
     axs[0].set(xlabel='times recycled', ylabel='neurons (%)'); axs[0].legend(fontsize=7)
-    axs[1].set(xlabel='round', ylabel='median magnitude', yscale='log', title='chosen (marks) and all (lines)'); axs[1].title.set_fontsize(9)
+    axs[1].set(xlabel='round', ylabel='median magnitude', yscale='log', title='chosen (marks) and all (lines)'); axs[1].title.set_fontsize(9); axs[1].yaxis.set_major_formatter('{x:g}'); axs[1].yaxis.set_minor_formatter('{x:g}')
     axs[2].set(xlabel='steps after a round', ylabel='training loss, change (nats)')
     for ax in axs: ax.grid(alpha=0.25)
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
@@ -456,5 +457,6 @@ def slide(self:Recycle)->str: # HTML, see `outputs.player`
             chosen = np.isin(np.arange(len(m)), e['neurons'].numpy())
             ax.clear(); ax.hist([m[chosen], m[~chosen]], bins, stacked=True, color=['#d95f02', '#31688e'], label=['recycled', 'others'])
             ax.set(xscale='log', xlim=(bins[0], bins[-1]), title=n, xlabel='magnitude'); ax.title.set_fontsize(8)
+            ax.set_xticks(_ticks(bins), [f'{t:.2g}' for t in _ticks(bins)]); ax.set_xticks([], minor=True)
         axs[0,0].set_ylabel('neurons'); axs[0,0].legend(fontsize=6); fig.suptitle(f'round {r+1}, step {events[r+1, names[0]]["step"]:,}', fontsize=9); fig.tight_layout()
-    return player(fig, draw, self.round, 'rounds')
+    return player(fig, draw, self.round, 'rounds', [f'round {r+1}' for r in range(self.round)])

@@ -13,6 +13,7 @@ from forgetprune.data import get_dls
 from forgetprune.forget import Cut, KeepCut
 from forgetprune.layers import FFN, ffns
 from forgetprune.magnitudes import GradualPruning, magnitudes, neuron_cut
+import forgetprune.resume  # noqa: F401 (states)
 from forgetprune.recycle import *
 from forgetprune.text import *
 
@@ -331,6 +332,17 @@ def test_pruned_neurons_are_used_only_if_asked(side):
     fit(l, cb, keep)
     fit(l, cb, keep) # those that were put to work stay so, the others stay cut; the cut that was handed in is what it was
     assert (magnitudes(ffns(l.model)[0])[:8]>0).sum()==2 and len(c)==sum(map(len, c.values.values())) > len(keep.cut)
+
+def test_a_state_may_come_before_its_training():
+    l = lm()
+    c = neuron_cut(l.model, {'blocks.0.ff': torch.arange(8)})
+    cb,keep = Recycle(10, 0.1, pruned=True, end=10),KeepCut(c)
+    fit(l, cb, keep)
+    back = cb.counts['blocks.0.ff'][:8] > 0
+    new,held = Recycle(10, 0.1, pruned=True, end=10),KeepCut(c)
+    new.load_state_dict(cb.state_dict())
+    fit(l, new, held) # what had been put to work is not zeroed again
+    assert back.any() and (magnitudes(ffns(l.model)[0])[:8]>0).tolist()==back.tolist() and len(held.cut)==len(keep.cut)
 
 @pytest.mark.parametrize('smooth', [0, 30])
 def test_gradually_pruned_neurons_stay_pruned(smooth):

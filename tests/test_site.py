@@ -63,6 +63,11 @@ def test_figures_have_captions_and_pictures_have_words(parsed):
     assert all(pictures[n] <= parsed[n].figures for n in pictures), 'a picture without a caption: `#| fig-cap:`'
     assert sum(pictures.values()) > 30
 
+def test_module_pages_are_the_same_each_time(html):
+    for page in (html/'api').glob('*.html'):
+        text = page.read_text(encoding='utf-8')
+        assert not re.search(r'object at 0x|OptionInfo|ArgumentInfo|&lt;function', text), page.name
+
 def test_chapters_say_when_and_how_long(html, parsed):
     for name in parsed:
         if re.match(r'\d\d', name): assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read', (html/name).read_text(encoding='utf-8')), name
@@ -75,8 +80,55 @@ def test_notebooks_run_in_jupyter_as_they_are():
         first = next(''.join(c['source']) for c in d['cells'] if c['cell_type']=='code' and not re.fullmatch(r'#\| default_exp \w+\s*', ''.join(c['source'])))
         assert re.search(r'^(import|from) ', first, re.M), nb.name
 
-def test_names_lead_to_their_documentation(parsed):
-    assert sum('api/' in l for l in parsed['03_class_pruning.html'].links) > 10 and 'api-forget-prune-curve' in parsed['api/forget.html'].ids
+def test_names_and_numbers_become_links(html):
+    def article(name): return re.search(r'<article.*?</article>', (html/name).read_text(encoding='utf-8'), re.S)[0]
+    of = lambda name,what: len(re.findall(rf'href="{what}', article(name)))
+    assert of('03_class_pruning.html', 'api/') > 10 and of('start.html', 'api/') >= 1
+    assert of('09_recycling.html', r'0\d\w*\.html') >= 5 and of('start.html', '05_suppressed') >= 1
+    assert sum(of(f'{n.stem}.html', 'api/') for n in (repo/'nbs').glob('[0-9]*.ipynb')) > 80
+    assert sum(of(f'{n.stem}.html', 'references.html#') for n in (repo/'nbs').glob('[0-9]*.ipynb')) >= 8
+
+def test_what_the_module_pages_hold(html):
+    text = {m: (html/'api'/f'{m}.html').read_text(encoding='utf-8') for m in ('forget', 'cli', 'audit')}
+    assert 'id="api-forget-cut-load"' in text['forget'] and 'id="api-forget-criteria"' in text['forget'] and 'id="api-audit-audit-plot"' in text['audit']
+    assert 'Class to forget, as a number.' in text['cli'] and 'inherited' not in text['cli']
+
+def test_every_page_knows_the_feed_and_what_it_is_about(html, pages):
+    for p in pages:
+        head = (html/p).read_text(encoding='utf-8').split('</head>')[0]
+        assert 'application/atom+xml' in head and '<meta name="description"' in head, p
+        assert (html/p).parent.joinpath(re.search(r'atom\+xml"[^>]*href="([^"]+)"', head)[1]).resolve().is_file()
+
+def test_figures_open_in_full_size(html, parsed):
+    assert sum('_images/' in l and l.endswith('.png') for l in parsed['03_class_pruning.html'].links) > 10
+    assert re.search(r'<a class="full" href="[^"]*_images/[^"]*"><img', (html/'03_class_pruning.html').read_text(encoding='utf-8'))
+
+def blog(*args): return subprocess.run([sys.executable, 'tools/blog.py', *args], cwd=repo, capture_output=True, text=True)
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    (tmp_path/'src').mkdir(); (tmp_path/'src/mine.py').write_text('mine')
+    r = blog('--out', str(tmp_path))
+    assert r.returncode==1 and 'has not made' in r.stderr and (tmp_path/'src/mine.py').read_text()=='mine' and 'Traceback' not in r.stderr
+
+@pytest.mark.parametrize('spoil,msg', [(lambda nb: '{', 'is no notebook'), (lambda nb: _without(nb, 'A full run takes'), 'does not say when'), (lambda nb: _without(nb, '# Data'), 'title and a summary'), (lambda nb: _no_outputs(nb), 'no stored output')])
+def test_broken_notebooks_are_named(spoil, msg, tmp_path):
+    import json
+    name = '00_data' if 'output' not in msg else '04_output_values'
+    shutil.copytree(repo, tmp_path/'r', ignore=shutil.ignore_patterns('.git', '.venv', '_site', '.pytest_cache'))
+    f = tmp_path/'r/nbs'/f'{name}.ipynb'
+    f.write_text(spoil(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
+    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(tmp_path/'o')], cwd=tmp_path/'r', capture_output=True, text=True)
+    assert r.returncode==1 and msg in r.stderr and name in r.stderr and 'Traceback' not in r.stderr
+
+def _without(nb, text):
+    import json
+    for c in nb['cells']: c['source'] = [l for l in c['source'] if text not in l]
+    return json.dumps(nb)
+
+def _no_outputs(nb):
+    import json
+    for c in nb['cells']: c.update({'outputs': []} if c['cell_type']=='code' else {})
+    return json.dumps(nb)
 
 def test_feed(html, pages):
     import xml.etree.ElementTree as E

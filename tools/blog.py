@@ -6,7 +6,8 @@ Chapters come in the order of the table in `nbs/index.ipynb`. Each is copied to 
 reading time, captions for its figures (`#| fig-cap:` and `#| fig-alt:`), and links from names to where they are documented. The pages on
 the modules are made from their docments. Sphinx does the rest; any warning of it is an error.
 """
-import argparse, importlib, inspect, json, re, shutil, sys
+import argparse, importlib, inspect, json, re, shutil, sys, uuid
+from html import escape
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timezone
 from pathlib import Path
@@ -21,14 +22,24 @@ def chapters(nbs=repo/'nbs'):
     index = '\n'.join(text(c) for c in json.loads((nbs/'index.ipynb').read_text(encoding='utf-8'))['cells'])
     res = {}
     for name in dict.fromkeys(re.findall(r'\]\((\d\d\w*)\.ipynb\)', index)):
-        nb = json.loads((nbs/f'{name}.ipynb').read_text(encoding='utf-8'))
-        title,summary = re.match(r'# (.*)\n+> (.*)', text(nb['cells'][0])).groups()
-        when,runs = next(m.groups() for c in nb['cells'] if (m := re.search(r'^\*(\d{4}-\d\d-\d\d)\. (A full run takes [^*]*)\*$', text(c), re.M)))
+        f = nbs/f'{name}.ipynb'
+        try: nb = json.loads(f.read_text(encoding='utf-8'))
+        except (OSError, ValueError) as e: sys.exit(f'{f} is no notebook ({e})')
+        head = re.match(r'# (.*)\n+> (.*)', text(nb['cells'][0]))
+        dated = next((m for c in nb['cells'] if (m := re.search(r'^\*(\d{4}-\d\d-\d\d)\. (A full run takes [^*]*)\*$', text(c), re.M))), None)
+        if not head: sys.exit(f'{f}: its first cell must be a title and a summary ("# Title", an empty line, "> summary")')
+        if not dated: sys.exit(f'{f}: it does not say when it was written and how long it runs ("*2026-11-22. A full run takes a minute.*")')
+        for c in nb['cells']:
+            if any(o['output_type']=='error' for o in c.get('outputs', [])): sys.exit(f'{f}: a stored output is an error; run it again:\n{text(c)[:200]}')
+            if '#| fig-cap:' in text(c) and not c['outputs']: sys.exit(f'{f}: a figure has no stored output; run it in full:\n{text(c)[:200]}')
+        (title,summary),(when,runs) = head.groups(),dated.groups()
         words = sum(len(text(c).split())*(1 if c['cell_type']=='markdown' else 0.5) for c in nb['cells'])
         res[name] = dict(nb=nb, title=title, summary=summary, date=date.fromisoformat(when), minutes=max(1, round(words/220)), runs=runs)
     return res
 
 # ---- pages on modules, from docments
+
+events = {e for e in ('before', 'after') for e in (f'{e}_{w}' for w in ('create', 'fit', 'epoch', 'train', 'batch', 'pred', 'loss', 'backward', 'step', 'cancel_step', 'cancel_batch', 'validate', 'cancel_train', 'cancel_validate', 'cancel_epoch', 'cancel_fit'))} | {'forward'} # methods that others call
 
 def symbols():
     "Module to the public names that its chapter wrote, methods included: full name to object"
@@ -41,27 +52,34 @@ def symbols():
             if any(p.startswith('_') for p in name.split('.')): continue
             o = m
             for p in name.split('.'): o = getattr(o, p, None) if not isinstance(o, type) else inspect.getattr_static(o, p, None)
-            if o is not None: found[name] = o
-        found = {n: o for n,o in found.items() if '.' not in n or (getattr(o, '__doc__', None) and n.split('.')[0] in (*found, 'Learner'))}
-        if found: res[mod.split('.')[-1]] = found
+            if o is not None: found[name] = getattr(o, 'f', o) if type(o).__name__=='_clsmethod' else o
+        found = {n: o for n,o in found.items() if '.' not in n or (n.split('.')[-1] not in events and n.split('.')[0] in (*found, 'Learner'))}
+        tables = {n: getattr(m, n) for n in m.__all__ if isinstance(getattr(m, n, None), dict) and n not in found}
+        if found: res[mod.split('.')[-1]] = dict(sorted({**found, **tables}.items(), key=lambda i: (i[0].split('.')[0].lower(), i[0])))
     return res
 
 def target(mod, name): return f'api-{mod}-{name.lower()}'+('-class' if name[0].isupper() and '.' not in name else '') # labels know no capitals
 
 def cell_text(v): return str(v).replace('|', '\\|').replace('\n', ' ')
 
+def value(v): return '...' if getattr(v, '__name__', '')=='<lambda>' or repr(v)=='<factory>' else f'{v:.3g}' if isinstance(v, float) else getattr(v, '__name__', None) or repr(v)
+
 def described(mod, name, o):
     "One name of a module: heading, signature, docstring, arguments"
     from fastcore.docments import docments
     f = o.__func__ if isinstance(o, (classmethod, staticmethod)) else o.fget if isinstance(o, property) else o
     call = f.__init__ if isinstance(f, type) and '__init__' in vars(f) and not is_dataclass(f) else f
-    parts = [f'({target(mod, name)})=', f'{"###" if "." in name else "##"} `{name}`', inspect.getdoc(f) or '']
+    parts = [f'({target(mod, name)})=', f'{"###" if "." in name and not name.startswith("Learner.") else "##"} `{name}`', (vars(f).get('__doc__') or '' if isinstance(f, type) else inspect.getdoc(f) if callable(f) else '') or '']
+    if isinstance(o, dict): return '\n\n'.join([*parts[:2], 'A table: '+', '.join(f'`{k}`' for k in o)])
+    if isinstance(f, type) and call is f and not is_dataclass(f): return '\n\n'.join(p for p in parts if p)
     try: sig = inspect.signature(call)
     except (TypeError, ValueError): return '\n\n'.join(parts)
-    args = [p for n,p in sig.parameters.items() if n!='self']
-    def shown(p): return ('*' if p.kind==p.VAR_POSITIONAL else '**' if p.kind==p.VAR_KEYWORD else '')+p.name+('' if p.default is p.empty else f'={getattr(p.default, "__name__", None) or repr(p.default)}'.replace('<factory>', '...'))
+    args = [p for n,p in sig.parameters.items() if n not in ('self', 'cls')]
+    options = {p.name: p.default.help for p in args if hasattr(p.default, 'param_decls')} # of a command: what stands there are Typer's objects
+    args = [p.replace(default=p.empty if p.default.default is ... else p.default.default) if p.name in options else p for p in args]
+    def shown(p): return ('*' if p.kind==p.VAR_POSITIONAL else '**' if p.kind==p.VAR_KEYWORD else '')+p.name+('' if p.default is p.empty else f'={value(p.default)}')
     if not isinstance(o, property): parts.insert(2, f'```python\n{name}({", ".join(map(shown, args))})\n```')
-    docs = docments(call)
+    docs = {**docments(call), **options}
     rows = [f'| `{p.name}` | {cell_text(docs[p.name])} |' for p in args if docs.get(p.name)]
     if docs.get('return'): rows.append(f'| *returns* | {cell_text(docs["return"])} |')
     if rows: parts.append('\n'.join(['| argument | meaning |', '|---|---|', *rows]))
@@ -76,31 +94,41 @@ def module_page(mod, found, chapter):
 def linked(md, names, series):
     "Names in backticks, and numbers of chapters, become links, outside of code, headings, formulas and links; each name once"
     seen,out = set(),[]
-    for i,part in enumerate(re.split(r'(```.*?```|^#.*$|\$[^$]+\$|\[[^\]]*\]\([^)]*\)|^\|.*$)', md, flags=re.S|re.M)):
+    for i,part in enumerate(re.split(r'((?s:```.*?```)|^#.*$|\$[^$]+\$|\[[^\]]*\]\([^)]*\)|^\|.*$)', md, flags=re.M)):
         if i%2: out.append(part); continue
         def name(m):
-            n = m[1].removesuffix('()')
-            if n not in names or n in seen: return m[0]
-            seen.add(n)
-            return f'[`{m[1]}`](#{names[n]})'
-        part = re.sub(r'`([A-Za-z_][\w.]*(?:\(\))?)`', name, part)
-        part = re.sub(r'\b([Cc]hapter (\d\d[a-z]?))\b', lambda m: f'[{m[1]}]({f}.ipynb)' if (f := next((s for s in series if s.split('_')[0]==m[2]), None)) else m[0], part)
+            if m[2] not in names or m[2] in seen: return m[0]
+            seen.add(m[2])
+            return f'[`{m[1]}`](#{names[m[2]]})'
+        def number(m): return f'[{m[0]}]({f}.ipynb)' if (f := next((s for s in series if s.split('_')[0]==m[1]), None)) else m[0]
+        part = re.sub(r'`(([A-Za-z_][\w.]*)(?:\([^`]*\))?)`', name, part)
+        part = re.sub(r'\b[Cc]hapters? \d\d[a-z]?(?:(?:, | and | to )\d\d[a-z]?)*\b', lambda m: re.sub(r'\b(\d\d[a-z]?)\b', number, m[0]), part)
         out.append(part)
     return ''.join(out)
 
+def cited(md, keys):
+    "Links to works that the bibliography has become citations"
+    return re.sub(r'(\()?\[[^\]]*\]\((https?://[^)]*)\)(?(1)\))', lambda m: f'{{cite:{"p" if m[1] else "t"}}}`{keys[m[2]]}`' if m[2] in keys else m[0], md)
+
+def works():
+    "Address to key of everything in the bibliography"
+    bib = (repo/'blog/references.bib').read_text(encoding='utf-8')
+    return {m[2]: m[1] for m in re.finditer(r'^@\w+\{([^,]+),.*url=\{([^}]+)\}', bib, re.M)}
+
 def staged(name, ch, names, series):
     "A chapter as Sphinx gets it"
-    cells = []
+    cells,keys = [],works()
     for c in ch['nb']['cells']:
         src = text(c)
-        if c['cell_type']=='markdown': cells.append(dict(c, source=linked(src, names, [s for s in series if s!=name]))); continue
+        if c['cell_type']=='markdown': cells.append(dict(c, source=linked(cited(re.sub(r'^\*\d{4}-\d\d-\d\d\. ', '*', src, flags=re.M), keys), names, [s for s in series if s!=name]))); continue
         lines = src.split('\n')
         said = dict(m.groups() for l in lines if (m := re.match(r'#\|\s*(fig-cap|fig-alt):\s*(.*)', l)))
         code = '\n'.join(l for l in lines if not re.match(r'\s*#\|', l)).strip('\n')
         if not code or re.search(r'^#\|\s*hide\b', src, re.M): continue
         outputs = [o for o in c['outputs'] if o.get('name')!='stderr']
-        c = dict(c, source=code, outputs=outputs, metadata={})
         cap,alt = said.get('fig-cap'),said.get('fig-alt')
+        if alt: outputs = [dict(o, data={**o['data'], 'text/html': re.sub(r'alt="[^"]*: one picture per step"', lambda m: f'alt="{escape(alt)}"', ''.join(o['data']['text/html']))}) if 'text/html' in o.get('data', {}) else o for o in outputs]
+        c = dict(c, source=code, outputs=outputs, metadata={})
         pictures = [o for o in outputs if 'image/png' in o.get('data', {})]
         if pictures: c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap or ''), **(dict(figure=dict(caption=cap)) if cap else {})))
         cells.append(c)
@@ -114,6 +142,23 @@ def listed(series):
     "The series for the home page"
     return '\n'.join(f'- {n.split("_")[0]} [{c["title"]}]({n}.ipynb): {c["summary"][0].lower()+c["summary"][1:]}. <span class="when">{c["date"].day} {c["date"]:%b %Y}, {c["minutes"]} min</span>' for n,c in series.items())
 
+def speed():
+    "The figures of bench/results.json as a page"
+    r = json.loads((repo/'bench/results.json').read_text(encoding='utf-8'))
+    w = r['where']
+    num = lambda v: '' if v!=v else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
+    rows = '\n'.join(f'| {cell_text(row["what"])} | {num(row["ours"])} | {num(row["rival"])} | {row["ratio"]:.2f} | {row["asked"]} | {num(row["limit"])} {cell_text(row["limit_is"])} |' for row in r['rows'])
+    return f'''# Speed
+
+What the chapters promise about speed, each as a ratio against the obvious alternative measured in the same run, with the least that must be done beside it. Made by `make bench ARGS="--out bench/results.json"` on {w["machine"]}, {w["cores"]} cores of which one was used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} billion multiply-adds per second in a large matrix product. Times are CPU seconds, memory is in MiB. No graphics card was at hand.
+
+| what | ours | rival | ratio | asked | limit |
+|---|---|---|---|---|---|
+{rows}
+
+*Ratio* is what stands before the slash to what stands after it, *asked* what we had set ourselves, *limit* the least that must be done.
+'''
+
 def stage(src):
     "All that Sphinx needs, in the folder `src`"
     shutil.rmtree(src, ignore_errors=True)
@@ -124,45 +169,56 @@ def stage(src):
     for n,c in series.items(): (src/f'{n}.ipynb').write_text(json.dumps(staged(n, c, names, series)), encoding='utf-8')
     mods = [m for m in by_module if m in syms]
     for mod in mods: (src/'api'/f'{mod}.md').write_text(module_page(mod, syms[mod], (by_module[mod], series[by_module[mod]])), encoding='utf-8')
-    fill = dict(series=listed(series), chapters='\n'.join(series), modules='\n'.join(f'api/{m}' for m in mods),
-                table='\n'.join(f'| [forgetprune.{m}](api/{m}.md) | {series[by_module[m]]["title"]} | {", ".join(f"[`{n}`](#{names[n]})" for n in syms[m] if "." not in n)} |' for m in mods))
+    fill = dict(series=listed(series), chapters='\n'.join(f'{n.split("_")[0]} {c["title"]} <{n}>' for n,c in series.items()), modules='\n'.join(f'api/{m}' for m in mods),
+                table='\n\n'.join(f'[forgetprune.{m}](api/{m}.md), from *{series[by_module[m]]["title"]}*\n: {", ".join(f"[`{n}`](#{names[n]})" for n in syms[m] if "." not in n)}' for m in mods))
     for page in (repo/'blog/pages').glob('*'):
         if page.suffix=='.md': (src/page.name).write_text(re.sub(r'\{\{(\w+)\}\}', lambda m: fill[m[1]], page.read_text(encoding='utf-8')), encoding='utf-8')
         else: shutil.copy(page, src/page.name)
+    (src/'speed.md').write_text(speed(), encoding='utf-8')
     readme = re.sub(r'\]\(nbs/', '](', (repo/'README.md').read_text(encoding='utf-8')).replace('# forgetprune\n', '# Start\n', 1).replace('(CONTRIBUTING.md)', '(contributing.md)')
     readme = re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', readme)
-    (src/'start.md').write_text(readme, encoding='utf-8')
+    (src/'start.md').write_text(linked(readme, names, series), encoding='utf-8')
     (src/'contributing.md').write_text((repo/'CONTRIBUTING.md').read_text(encoding='utf-8'), encoding='utf-8')
     shutil.copytree(repo/'README_files', src/'README_files')
     return series
 
 unnamed = {'<summary>': '<summary aria-label="Pages below">', 'role="list" class="citation-list"': 'class="citation-list"', ' role="doc-biblioentry"': ''} # what the theme and docutils write and a screen reader cannot make sense of
 
+def finished(html, up, chapter):
+    "A page with what Sphinx leaves out: words for screen readers, the feed, a description, figures that open in full size"
+    for a,b in unnamed.items(): html = html.replace(a, b)
+    html = html.replace('<title>forgetprune — forgetprune</title>', '<title>forgetprune</title>')
+    html = re.sub(r'(?<!class="full">)<img\b[^>]*\bsrc="([^"]*_images/[^"]*)"[^>]*>', r'<a class="full" href="\1">\g<0></a>', html)
+    said = chapter['summary'] if chapter else 'What a network knows, where it keeps it, and whether it can be taken out'
+    head = f'<link rel="alternate" type="application/atom+xml" title="forgetprune" href="{up}feed.xml"><meta name="description" content="{escape(re.sub(r"[`*]", "", said))}">'
+    return html.replace('</head>', head+'</head>', 1)
+
 def feed(series):
     "The series as an Atom feed; its links are relative, so that the site may lie anywhere"
     from feedgen.feed import FeedGenerator
     g = FeedGenerator()
     at = lambda c: datetime.combine(c['date'], time(), timezone.utc)
-    g.id('urn:forgetprune'); g.title('forgetprune'); g.subtitle('What a network knows, where it keeps it, and whether it can be taken out'); g.author(name='The forgetprune developers'); g.link(href='index.html'); g.updated(max(map(at, series.values())))
-    for n,c in series.items():
+    g.id(uuid.uuid5(uuid.NAMESPACE_DNS, 'forgetprune').urn); g.title('forgetprune'); g.subtitle('What a network knows, where it keeps it, and whether it can be taken out'); g.author(name='The forgetprune developers'); g.link(href='index.html'); g.updated(max(map(at, series.values())))
+    for n,c in reversed(series.items()): # the newest first
         e = g.add_entry(order='append')
-        e.id(f'urn:forgetprune:{n}'); e.title(c['title']); e.summary(c['summary']); e.link(href=f'{n}.html'); e.published(at(c)); e.updated(at(c))
+        e.id(uuid.uuid5(uuid.NAMESPACE_DNS, f'forgetprune/{n}').urn); e.title(c['title']); e.summary(c['summary']); e.link(href=f'{n}.html'); e.published(at(c)); e.updated(at(c))
     return g.atom_str(pretty=True)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--out', type=Path, default=repo/'_site')
     out = p.parse_args().out.resolve()
+    mark = out/'.made-by-tools-blog'
+    if any((out/d).exists() for d in ('src', 'html', 'doctrees')) and not mark.exists() and not (out/'html/.buildinfo').exists(): sys.exit(f'--out {out}: there is a folder src, html or doctrees that this tool has not made, and it would be replaced; name another folder')
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
     series = stage(out/'src')
     from sphinx.cmd.build import main as sphinx
     shutil.rmtree(out/'html', ignore_errors=True)
     rc = sphinx(['-q', '-W', '--keep-going', '-c', str(repo/'blog'), '-d', str(out/'doctrees'), '-b', 'html', str(out/'src'), str(out/'html')])
     if rc: sys.exit(rc)
     (out/'html'/'feed.xml').write_bytes(feed(series))
-    for page in (out/'html').rglob('*.html'):
-        html = page.read_text(encoding='utf-8')
-        for a,b in unnamed.items(): html = html.replace(a, b)
-        page.write_text(html, encoding='utf-8')
+    for page in (out/'html').rglob('*.html'): page.write_text(finished(page.read_text(encoding='utf-8'), '../'*(len(page.relative_to(out/'html').parts)-1), series.get(page.stem)), encoding='utf-8')
     print(f'{out}/html/index.html')
 
 if __name__ == '__main__': main()

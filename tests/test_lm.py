@@ -1,0 +1,227 @@
+"Language models: what may be cut, neurons, really smaller, perplexity, relearning"
+import copy, math
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from conftest import same_state
+transformers = pytest.importorskip('transformers')
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+from forgetprune.forget import Cut, KeepCut, criteria, get_scores, largest
+from forgetprune.layers import ffns, linears
+from forgetprune.lm import *
+from forgetprune.magnitudes import neuron_cut
+from forgetprune.models import Encoder
+
+def gpt2(**kw): return GPT2LMHeadModel(GPT2Config(**{**dict(vocab_size=40, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0), **kw}))
+makers = dict(
+    gpt2=gpt2, untied=lambda: gpt2(tie_word_embeddings=False),
+    bert=lambda: BertForMaskedLM(BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, max_position_embeddings=16)),
+    t5=lambda: T5ForConditionalGeneration(T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=0)),
+    t5_gated=lambda: T5ForConditionalGeneration(T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=0, feed_forward_proj='gated-gelu')),
+    llama=lambda: LlamaForCausalLM(LlamaConfig(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=16)),
+    ours=lambda: Encoder(40, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_len=16, causal=True), ours_gated=lambda: Encoder(40, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_len=16, gated=True, act='silu'))
+def make(name, seed=0):
+    torch.manual_seed(seed)
+    return makers[name]().eval()
+def words(seed, n=200): return torch.randint(1, 40, (n,), generator=torch.Generator().manual_seed(seed))
+def pieces(name, seed=0):
+    dl = text_pieces(words(seed), 8, bs=4)
+    return [dict(input_ids=x, labels=x) for x,_ in dl] if name.startswith('t5') else dl
+def logits(m, name):
+    x = words(9, 16).view(2, 8)
+    with torch.no_grad(): out = m(input_ids=x, labels=x) if name.startswith('t5') else m(x)
+    return getattr(out, 'logits', out)
+
+@pytest.mark.parametrize('name', makers)
+def test_neither_embedding_nor_head(name):
+    m = make(name)
+    cut = body_layers(m)
+    ends = {id(p) for e in ((m.get_input_embeddings(), m.get_output_embeddings()) if hasattr(m, 'get_input_embeddings') else (m.tok, m.head)) for p in e.parameters()}
+    assert cut and not any(id(l.weight) in ends for l in cut.values()) and not any(n.startswith(('cls.', 'lm_head', 'head')) for n in cut)
+    assert {id(l) for f in ffns(m) for l in (f.up, f.down)} <= {id(l) for l in cut.values()}
+
+@pytest.mark.parametrize('name', makers)
+@pytest.mark.parametrize('criterion', criteria)
+def test_every_criterion_and_back_to_the_bit(name, criterion):
+    m = make(name)
+    before = copy.deepcopy(m.state_dict())
+    s = get_scores(criterion, m, pieces(name, 1), pieces(name, 2), body_layers(m), loss_func=lm_loss)
+    cut = largest(m, s, 0.2)
+    cut.apply(m)
+    assert not same_state(before, m.state_dict())
+    cut.undo(m)
+    assert same_state(before, m.state_dict())
+
+def test_scores_are_those_of_the_definition():
+    m = make('gpt2')
+    t,r = pieces('', 1),pieces('', 2)
+    n,l = list(body_layers(m).items())[3]
+    seen = []
+    h = l.register_forward_hook(lambda l,i,o: seen.append(i[0].detach().flatten(0, 1)))
+    means = []
+    with torch.no_grad():
+        for dl in (t, r): seen.clear(); [m(x) for x,_ in dl]; means.append(torch.cat(seen).abs().mean(0))
+    h.remove()
+    want = l.weight.detach().abs()*(means[0]-means[1])[:,None] # Conv1D: inputs first
+    assert torch.allclose(criteria['maav_difference'](m, t, r, [n])[n], want, atol=1e-6)
+    assert torch.equal(streamed(m, t, r)[n], criteria['maav_difference'](m, t, r, body_layers(m))[n])
+
+def test_padded_batches_are_refused():
+    m = make('bert')
+    x = words(1, 16).view(2, 8)
+    mask = torch.ones_like(x); mask[0,-1] = 0
+    for c in ('maav_difference', 'taylor'):
+        with pytest.raises(ValueError, match='padded'): get_scores(c, m, [dict(input_ids=x, attention_mask=mask, labels=x)], [dict(input_ids=x, labels=x)], body_layers(m), loss_func=lm_loss)
+
+@pytest.mark.parametrize('name', makers)
+def test_perplexity_is_exp_of_the_mean_loss(name):
+    m = make(name)
+    x = words(3, 16).view(2, 8)
+    y = x if name.startswith('t5') else torch.cat([x[:,1:], torch.full((2, 1), -100)], 1)
+    got = perplexity(m, [dict(input_ids=x, labels=y)] if name.startswith('t5') else [(x[:1], y[:1]), (x[1:], y[1:])])
+    with torch.no_grad(): out = m(input_ids=x, labels=y).logits if name.startswith('t5') else m(x)
+    p = getattr(out, 'logits', out).log_softmax(-1).gather(-1, y.clamp(min=0)[...,None])[...,0][y>=0]
+    assert math.isclose(got, math.exp(-p.mean()), rel_tol=1e-4)
+
+def test_pieces():
+    t = torch.arange(50)
+    x,y = text_pieces(t, 10).tensors
+    assert x.shape==(5, 10) and torch.equal(x.flatten(), t) and torch.equal(y[:,:-1], x[:,1:]) and (y[:,-1]==-100).all()
+    a,b = text_pieces(t, 10, n=7, seed=3).tensors[0],text_pieces(t, 10, n=7, seed=3).tensors[0]
+    assert torch.equal(a, b) and (a.diff(dim=1)==1).all() and len(a)==7
+    for bad in (t[:10], t.view(5, 10)):
+        with pytest.raises(ValueError, match='tokens'): text_pieces(bad, 10)
+    with pytest.raises(ValueError, match='no batch'): perplexity(make('gpt2'), [])
+
+# ---- neurons
+
+def test_neuron_scores_by_hand():
+    m = make('gpt2')
+    t,r = pieces('', 1),pieces('', 2)
+    f = ffns(m)[1]
+    seen = []
+    h = f.down.register_forward_hook(lambda l,i,o: seen.append(i[0].detach().flatten(0, 1)))
+    means = []
+    with torch.no_grad():
+        for dl in (t, r): seen.clear(); [m(x) for x,_ in dl]; means.append(torch.cat(seen).abs().mean(0))
+    h.remove()
+    assert torch.allclose(neuron_scores(m, t, r)[f.name], (means[0]-means[1])*f.columns().detach().norm(dim=1), atol=1e-6)
+    assert torch.allclose(neuron_scores(m, t, r, 'ratio')[f.name], means[0]/(means[1]+0.1*means[1].mean()), rtol=1e-4)
+    with pytest.raises(ValueError, match="how='x'"): neuron_scores(m, t, r, 'x')
+
+@pytest.mark.parametrize('name', makers)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_shrunk_is_masked(name, data):
+    m = make(name)
+    blocks = ffns(m)
+    chosen = {f.name: torch.tensor(sorted(data.draw(st.sets(st.integers(0, len(f)-1), max_size=len(f)-1))), dtype=torch.long) for f in blocks[:data.draw(st.integers(1, len(blocks)))]}
+    before = copy.deepcopy(m.state_dict())
+    small = shrink(m, chosen)
+    assert same_state(before, m.state_dict())
+    neuron_cut(m, chosen).apply(m)
+    assert torch.allclose(logits(small, name), logits(m, name), atol=1e-5)
+    n_gone = {n: len(i) for n,i in chosen.items()}
+    assert [len(f) for f in ffns(small)]==[len(f)-n_gone.get(f.name, 0) for f in blocks]
+    assert torch.allclose(logits(shrink(m), name), logits(small, name), atol=1e-5)
+
+@pytest.mark.parametrize('name', [n for n in makers if not n.startswith('ours')])
+def test_shrunk_can_be_saved_and_opened(name, tmp_path):
+    m = make(name)
+    small = shrink(m, top_neurons(random_neurons(m), 0.25))
+    small.save_pretrained(tmp_path)
+    again = type(m).from_pretrained(tmp_path).eval()
+    assert torch.equal(logits(again, name), logits(small, name))
+    uneven = shrink(m, {ffns(m)[0].name: [0]})
+    assert uneven.config.to_dict()==m.config.to_dict()
+
+def test_shrunk_goes_on_learning_and_forgets_nothing_of_the_old():
+    m = make('llama')
+    ffns(m)[0].up.weight.requires_grad_(False)
+    small = shrink(m, top_neurons(random_neurons(m), 0.5))
+    assert not ffns(small)[0].up.weight.requires_grad and ffns(small)[1].up.weight.requires_grad
+    small.train()
+    lm_loss(small(words(1, 16).view(2, 8)), words(2, 16).view(2, 8)).backward()
+    assert all(p.grad is not None for n,p in small.named_parameters() if p.requires_grad) and all(p.grad is None for p in m.parameters())
+    opened = shrink(m.bfloat16(), top_neurons(random_neurons(m), 0.5))
+    assert all(p.dtype==torch.bfloat16 for p in opened.parameters())
+
+def test_shrink_errors():
+    m = make('gpt2')
+    f = ffns(m)[0]
+    for chosen,msg in (({f.name: range(len(f))}, 'leave one'), ({'nope': [0]}, 'no block nope'), ({f.name: [len(f)]}, 'numbered')):
+        with pytest.raises(ValueError, match=msg): shrink(m, chosen)
+    two = make('ours'); two.blocks[1].ff = two.blocks[0].ff # used twice: one block
+    small,cut = shrink(two, {ffns(two)[0].name: [0]}),neuron_cut(two, {ffns(two)[0].name: [0]})
+    assert torch.allclose(logits(small, 'ours'), logits(cut.apply(two), 'ours'), atol=1e-5)
+    two = make('ours'); two.blocks[1].ff.up.weight = two.blocks[0].ff.up.weight
+    with pytest.raises(ValueError, match='share'): shrink(two, {ffns(two)[0].name: [0]})
+
+# ---- forgetting, relearning, reading
+
+def learned(steps=150):
+    "A model that has learned two texts: counting up from 1, counting down from 39"
+    up,down = torch.arange(600)%19+1,39-torch.arange(600)%19
+    m = make('gpt2')
+    opt = torch.optim.Adam(m.parameters(), 1e-2)
+    x = torch.cat([text_pieces(t, 8, n=40).tensors[0] for t in (up, down)]); y = torch.cat([text_pieces(t, 8, n=40).tensors[1] for t in (up, down)])
+    for _ in range(steps): opt.zero_grad(); lm_loss(m(x), y).backward(); opt.step()
+    return m.eval(),up,down
+
+@pytest.fixture(scope='module')
+def model(): return learned()
+
+@pytest.mark.parametrize('criterion', ['neurons', 'maav_difference', 'margin'])
+def test_forgets_within_the_budget_and_can_be_undone(model, criterion):
+    m,up,down = copy.deepcopy(model[0]),*model[1:]
+    before = copy.deepcopy(m.state_dict())
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    got = forget_text(m, t, r, t, r, criterion, budget=0.2)
+    a = got.curve.iloc[0]
+    assert perplexity(m, r) <= 1.2*a.retain*1.0001 and perplexity(m, t) > 1.3*a.target
+    assert got.curve.k.is_monotonic_increasing and len(got.cut)==int(got.curve[got.curve.k==got.share].weights.iloc[0]) and 'perplexity' in repr(got)
+    if criterion=='neurons': assert torch.allclose(shrink(m, got.neurons)(up[None,:8]).logits, m(up[None,:8]).logits, atol=1e-4)
+    got.cut.undo(m)
+    assert same_state(before, m.state_dict())
+
+def test_forget_text_errors(model):
+    m,up,down = model
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    for kw,msg in ((dict(budget=0), 'budget=0'), (dict(criterion='nope'), 'nope'), (dict(looks=0), 'looks=0')):
+        with pytest.raises(ValueError, match=msg): forget_text(m, t, r, t, r, **kw)
+
+def test_relearning_leaves_the_model_and_holds_the_cut(model):
+    m,up,down = copy.deepcopy(model[0]),*model[1:]
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    at_once = relearn_text(m, up, down, t, 2*perplexity(m, t), context=8)
+    assert at_once.n_tokens==0 and len(at_once.looked)==1
+    goal = 1.2*perplexity(m, t)
+    cut = forget_text(m, t, r, t, r, budget=0.3).cut
+    before = copy.deepcopy(m.state_dict())
+    free,held = [relearn_text(m, up, down, t, goal, c, context=8, most=20_000, lr=3e-3) for c in (None, cut)]
+    assert same_state(before, m.state_dict()) and free.n_tokens and free.looked[-1][1] <= goal
+    assert held.n_tokens is None or held.n_tokens > 0
+    assert relearn_text(m, up, down, t, 1.0001, context=8, most=500).n_tokens is None
+    with pytest.raises(ValueError, match='goal=1'): relearn_text(m, up, down, t, 1, context=8)
+
+def test_marks_and_mass(model):
+    m,up,down = model
+    assert set(marking_tokens(up, down, 15).tolist()) <= set(range(1, 20)) and set(marking_tokens(down, up, 15).tolist()) <= set(range(20, 40))
+    t = text_pieces(up, 8)
+    assert math.isclose(token_mass(m, t, torch.arange(40)), 1, rel_tol=1e-4) and token_mass(m, t, marking_tokens(up, down, 15)) > 0.5 > token_mass(m, text_pieces(down, 8), marking_tokens(up, down, 15))
+
+def test_writes_what_it_has_learned(model):
+    m,up,down = model
+    out = sample_text(m, up[:4], 6, context=8, temperature=0.1)
+    assert out.tolist()==up[4:10].tolist() and torch.equal(out, sample_text(m, up[:4], 6, context=8, temperature=0.1))
+    assert not torch.equal(sample_text(m, up[:4], 12, 8, 5., seed=1), sample_text(m, up[:4], 12, 8, 5., seed=2))
+
+def test_curve_leaves_the_model_even_if_it_fails(model):
+    m,up,down = copy.deepcopy(model[0]),*model[1:]
+    before = copy.deepcopy(m.state_dict())
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    s = criteria['magnitude'](m, layers=body_layers(m))
+    c = perplexity_curve(m, lambda k: largest(m, s, k), [0., 0.1, 0.5], t, r)
+    assert same_state(before, m.state_dict()) and c.weights.is_monotonic_increasing and c.target[0]==perplexity(m, t)
+    with pytest.raises(ValueError): perplexity_curve(m, lambda k: largest(m, s, k), [0.3], t, [])
+    assert same_state(before, m.state_dict())

@@ -1,0 +1,201 @@
+"Sweeps: nothing lost, nothing run twice, failures kept apart, many machines"
+import json, os, random, signal, sqlite3, subprocess, sys, textwrap, time, warnings
+from pathlib import Path
+import joblib, numpy as np, pandas as pd, pytest, torch
+from hypothesis import given, settings, strategies as st
+from forgetprune.experiments import find_experiment
+from forgetprune.sweep import *
+
+quiet = dict(progress=False)
+
+def square(x, seed=0): return dict(y=x*x+seed)
+
+def test_grid_is_the_product_each_once():
+    assert len(cells_of(dict(a=[1, 2], b=['x', 'y', 'z']), 4))==24
+    assert cells_of([dict(a=1), dict(b=2)], [7])==[dict(a=1, seed=7), dict(b=2, seed=7)]
+
+@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'), (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'), (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'nothing to run'), (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
+def test_bad_grids(grid, seeds, msg):
+    with pytest.raises(ValueError, match=msg): cells_of(grid, seeds)
+
+def test_wrong_arguments_are_said_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match='it takes x, seed'): sweep(square, dict(z=[1]), store=tmp_path/'a.db', **quiet)
+    assert not (tmp_path/'a.db').exists()
+
+def test_order_and_types(tmp_path):
+    def f(x, seed): return dict(i=np.int64(3), f=torch.tensor(0.5), s='a', none=None, nan=float('nan'), many=[1, np.float32(2)])
+    df = sweep(f, dict(x=[3, 1, 2]), [5, 4], tmp_path/'a.db', n_jobs=1, **quiet)
+    assert df.x.tolist()==[3, 3, 1, 1, 2, 2] and df.seed.tolist()==[5, 4]*3 and df.error.isna().all()
+    assert (df.i==3).all() and (df.f==0.5).all() and (df.s=='a').all() and df['none'].isna().all() and df.nan.isna().all() and df.many[0]==[1, 2.0]
+
+@pytest.mark.parametrize('out,msg', [(3, 'a dict'), (dict(x=1), 'another column'), (dict(y=object()), 'cannot be written down')])
+def test_what_comes_out_must_fit(out, msg, tmp_path):
+    with pytest.warns(UserWarning, match='1 of 1 runs failed'): df = sweep(lambda x, seed: out, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    assert msg in df.error[0]
+
+def test_failures_stay_apart_and_are_tried_again(tmp_path):
+    tries = tmp_path/'tries'
+    def f(x, seed):
+        with open(tries, 'a') as t: t.write(f'{x} ')
+        if x==2 and not (tmp_path/'mended').exists(): raise RuntimeError('no luck')
+        return dict(y=x)
+    with warnings.catch_warnings(): warnings.simplefilter('ignore'); df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert df.y.tolist()[::2]==[1, 3] and 'RuntimeError: no luck' in df.error[1] and 'in f' in df.error[1]
+    with pytest.warns(UserWarning, match='1 of 3'): sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, retry=False, **quiet)
+    (tmp_path/'mended').touch()
+    assert sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet).error.isna().all()
+    assert tries.read_text()=='1 2 3 2 '
+
+def test_a_run_that_kills_its_process(tmp_path):
+    def f(x, seed):
+        if x==4: os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return dict(y=x)
+    with pytest.warns(UserWarning, match='1 of 8 runs failed'): df = sweep(f, dict(x=list(range(8))), store=tmp_path/'a.db', n_jobs=2, **quiet)
+    assert df.y.dropna().tolist()==[0, 1, 2, 3, 5, 6, 7] and 'died' in df.error[4]
+
+def test_several_sweeps_in_one_store(tmp_path):
+    a = sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    b = sweep(lambda x, seed: dict(y=-x), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='other', **quiet)
+    assert a.y[0]==1 and b.y[0]==-1
+    with Store(tmp_path/'a.db') as s: assert s.names()==['other', 'square']
+
+def test_stores_that_are_none(tmp_path):
+    (tmp_path/'text').write_text('not a database, but long enough to be one'*50)
+    with sqlite3.connect(tmp_path/'foreign.db') as c: c.execute('CREATE TABLE mine (x)')
+    for f,msg in (('text', 'cannot be used'), ('foreign.db', 'no store'), ('nowhere/a.db', 'no folder')):
+        with pytest.raises(ValueError, match=msg): sweep(square, dict(x=[1]), store=tmp_path/f, **quiet)
+    assert (tmp_path/'text').read_text().startswith('not a database')
+    with sqlite3.connect(tmp_path/'foreign.db') as c: assert [r[0] for r in c.execute('SELECT name FROM sqlite_master')]==['mine']
+
+def test_interrupted_by_hand(tmp_path):
+    def f(x, seed):
+        if x==3 and not (tmp_path/'on').exists(): raise KeyboardInterrupt
+        return dict(y=x)
+    with pytest.raises(KeyboardInterrupt): sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with Store(tmp_path/'a.db') as s: assert len(s.rows())==2
+    (tmp_path/'on').touch()
+    assert sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[1, 2, 3, 4]
+
+DRIVER = textwrap.dedent('''
+    import time
+    from pathlib import Path
+    from forgetprune.sweep import sweep
+    def slow(x, seed):
+        with open('ran', 'a') as f: f.write(f'{x} ')
+        time.sleep(0.03)
+        return dict(y=x*x)
+    if __name__=='__main__': print(sweep(slow, dict(x=list(range(40))), store='a.db', n_jobs=2, progress=False).y.sum())
+''')
+
+@pytest.mark.parametrize('seed', range(3))
+def test_driver_killed_at_any_moment(seed, tmp_path):
+    (tmp_path/'driver.py').write_text(DRIVER)
+    wait,rows = random.Random(seed),{}
+    def read():
+        with Store(tmp_path/'a.db') as s: return s.rows()
+    for _ in range(3):
+        p = subprocess.Popen([sys.executable, 'driver.py'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        n,stop = len(rows),wait.randint(1, 10)
+        while p.poll() is None and len(read()) < n+stop: time.sleep(wait.random()*0.02)
+        p.send_signal(signal.SIGKILL); p.wait()
+        now = read() # whole, and with all that was there
+        assert {k: now[k] for k in rows}==rows and all(json.loads(r['result']) for r in now.values())
+        rows = now
+    assert subprocess.run([sys.executable, 'driver.py'], cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout.strip()==str(sum(x*x for x in range(40)))
+    assert {k: v for k,v in read().items() if k in rows}==rows and len(read())==40
+    ran = list(map(int, (tmp_path/'ran').read_text().split()))
+    assert set(ran)==set(range(40)) and len(ran) <= 40+3*4 # only what was on its way is done again
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
+def test_interval_is_that_of_students_t(ys):
+    from scipy import stats
+    df = over_seeds(pd.DataFrame(dict(c='a', seed=range(len(ys)), y=ys)), 'c').iloc[0]
+    if np.std(ys) > 1e-6:
+        low,high = stats.t.interval(0.95, len(ys)-1, np.mean(ys), stats.sem(ys))
+        assert np.allclose([df.low, df.high], [low, high])
+
+def test_spread_leaves_failures_out_and_names_columns():
+    df = pd.DataFrame(dict(c=['a']*3, seed=range(3), y=[1., 2., 9.], error=[None, None, 'oh']))
+    assert over_seeds(df, 'c').iloc[0]['n']==2 and over_seeds(df, 'c', 'y').iloc[0]['mean']==1.5
+    with pytest.raises(ValueError, match="no column 'd'"): over_seeds(df, 'd')
+    with pytest.raises(ValueError, match='nothing to draw'): plot_sweep(df.assign(error='x'), 'c', 'y')
+
+@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'), ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1', "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'), ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in')])
+def test_bad_configurations(text, msg, tmp_path):
+    (tmp_path/'c.toml').write_text(text)
+    with pytest.raises(ValueError, match=msg): read_config(tmp_path/'c.toml')
+
+def test_from_the_command_line(tmp_path):
+    (tmp_path/'mine.py').write_text("def f(x, seed):\n    if x==2 and seed==1: raise ValueError('oh no')\n    return dict(y=x+seed)\n")
+    (tmp_path/'c.toml').write_text('experiment = "mine:f"\nseeds = 2\n[grid]\nx = [1, 2]\n')
+    def run(*more): return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()', 'sweep', 'c.toml', '--store', 'a.db', '--jobs', '1', *more], cwd=tmp_path, capture_output=True, text=True)
+    r = run()
+    assert r.returncode==1 and '3 of 4 runs are done' in r.stdout and '1 of 4 runs failed' in r.stderr and 'Traceback' not in r.stderr
+    assert run().returncode==2 and 'already has 4 rows' in run().stderr
+    (tmp_path/'mine.py').write_text('def f(x, seed): return dict(y=x+seed)\n')
+    r = run('--resume', '--json')
+    assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3] and 'source has changed' in r.stderr
+    (tmp_path/'c.toml').write_text('experiment = "mine:g"\n')
+    r = run('--resume')
+    assert r.returncode==2 and r.stderr.count('\n')==1 and 'cannot be imported' in r.stderr
+
+# ---- many machines: a scheduler and two workers, each a process of its own
+
+@pytest.fixture
+def cluster(tmp_path):
+    pytest.importorskip('distributed')
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)}
+    start = lambda *a: subprocess.Popen([sys.executable, '-m', *a], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    where = tmp_path/'scheduler.json'
+    ps = [start('distributed.cli.dask_scheduler', '--host', '127.0.0.1', '--port', '0', '--no-dashboard', '--scheduler-file', str(where))]
+    ps += [start('distributed.cli.dask_worker', '--scheduler-file', str(where), '--nthreads', '1', '--no-nanny', '--no-dashboard', '--name', f'w{i}', '--local-directory', str(tmp_path)) for i in (0, 1)]
+    from distributed import Client
+    client = Client(scheduler_file=str(where), timeout=60)
+    try:
+        client.wait_for_workers(2, timeout=60)
+        yield client,ps[1:]
+    finally:
+        client.close()
+        for p in ps: p.kill(); p.wait()
+
+def test_a_worker_lost_in_mid_sweep(cluster, tmp_path):
+    client,workers = cluster
+    def slow(x, seed):
+        time.sleep(0.2)
+        return dict(y=x+seed, pid=os.getpid())
+    import threading
+    def kill():
+        while True:
+            try:
+                with Store(tmp_path/'a.db') as s:
+                    if len(s.rows()) >= 6: break
+            except ValueError: pass # not made yet
+            time.sleep(0.05)
+        workers[0].send_signal(signal.SIGKILL)
+    t = threading.Thread(target=kill); t.start()
+    with joblib.parallel_config('dask'): df = sweep(slow, dict(x=list(range(12))), 2, tmp_path/'a.db', **quiet)
+    t.join()
+    assert workers[0].poll() is not None and df.error.isna().all() and df.y.tolist()==[x+s for x in range(12) for s in (0, 1)]
+    assert {p.pid for p in workers}==set(df.pid) # both had worked
+    with Store(tmp_path/'a.db') as s: assert len(s.rows())==24
+
+def test_backends_that_give_no_rows_before_the_end(tmp_path):
+    with joblib.parallel_config('multiprocessing', n_jobs=2): df = sweep(square, dict(x=[1, 2, 3, 4, 5]), 1, tmp_path/'a.db', **quiet)
+    assert df.y.tolist()==[1, 4, 9, 16, 25]
+
+def test_on_ray(tmp_path):
+    ray = pytest.importorskip('ray')
+    from ray.util.joblib import register_ray
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        register_ray()
+        with joblib.parallel_config('ray'): df = sweep(square, dict(x=[1, 2, 3]), 2, tmp_path/'a.db', **quiet)
+    finally: ray.shutdown()
+    assert df.y.tolist()==[1, 2, 4, 5, 9, 10]
+
+def test_experiments_have_names():
+    assert find_experiment('recycle').__name__=='recycle_cell'
+    for bad,msg in (('nope', 'unknown'), ('no.such:f', 'cannot be imported'), ('math:pi', 'no function')):
+        with pytest.raises(ValueError, match=msg): find_experiment(bad)
