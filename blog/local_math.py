@@ -1,10 +1,12 @@
 "LaTeX to MathML when the site is built, so that a page needs no script for its formulas"
+import re
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 def _render(as_block):
     def visit(self, node):
-        self.body.append(tex2mathml(node.astext(), as_block=as_block))
+        m = tex2mathml(node.astext(), as_block=as_block)
+        self.body.append(re.sub(r'<mo( class="[^"]*")?>(‖|\|)</mo>', r'<mo\1 stretchy="false">\2</mo>', m)) # bars of one height
         raise nodes.SkipNode
     return visit
 

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['cells_of', 'check_cells', 'Store', 'sweep', 'over_seeds', 'plot_sweep', 'read_config']
 
-# %% ../nbs/11_at_scale.ipynb #5a01a412
+# %% ../nbs/11_at_scale.ipynb #4be9593f
 import hashlib, inspect, itertools, json, math, socket, sqlite3, time, traceback, warnings
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 import joblib, numpy as np, pandas as pd
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from fastprogress.fastprogress import progress_bar
 
-# %% ../nbs/11_at_scale.ipynb #88254f59
+# %% ../nbs/11_at_scale.ipynb #fb1662ef
 def _plain(v):
     "A value as JSON knows it; numpy's and PyTorch's scalars become numbers"
     if hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ()) or hasattr(v, 'numel') and v.numel()==1: return v.item()
@@ -45,7 +46,7 @@ def cells_of(
     if any('seed' in c for c in grid): raise ValueError('grid: `seed` is set by seeds=, not by the grid')
     if not res: raise ValueError('grid and seeds: there is nothing to run, since one of the lists is empty')
     keys = [_text('grid', **c) for c in res]
-    if twice := [k for i,k in enumerate(keys) if k in keys[:i]]: raise ValueError(f'grid: {twice[0]} comes twice; a run is done once')
+    if twice := [k for k,n in Counter(keys).items() if n > 1]: raise ValueError(f'grid: {twice[0]} comes twice; a run is done once')
     return res
 
 def check_cells(
@@ -56,7 +57,7 @@ def check_cells(
     sig = inspect.signature(fn)
     for c in cells:
         try: sig.bind(**c)
-        except TypeError as e: raise ValueError(f'grid: {fn.__name__} cannot be called with {", ".join(c)} ({e}); it takes {", ".join(sig.parameters)}') from None
+        except TypeError as e: raise ValueError(f'grid: {getattr(fn, "__name__", fn)} cannot be called with {", ".join(c)} ({e}); it takes {", ".join(sig.parameters)}') from None
 
 # %% ../nbs/11_at_scale.ipynb #1375ab57
 _table = '''CREATE TABLE IF NOT EXISTS runs (name TEXT NOT NULL, cell TEXT NOT NULL, seed INTEGER NOT NULL, result TEXT, error TEXT,
@@ -134,7 +135,7 @@ def _rows(fn, todo, n_jobs):
             done.add(ran(row)); yield row
         todo = [c for c in todo if key(c) not in done]
 
-# %% ../nbs/11_at_scale.ipynb #dafe3805
+# %% ../nbs/11_at_scale.ipynb #190260c0
 def _jobs(n_jobs):
     "How many processes: as asked, as `joblib.parallel_config` says, else one per core"
     if n_jobs is not None: return n_jobs
@@ -156,7 +157,8 @@ def sweep(
     progress:bool=True # show a bar with the time that is left?
 )->pd.DataFrame: # one row per run in the order of the grid: the cell, `seed`, what came out, `seconds`, `error` (None, or a traceback)
     "Run a grid of experiments, each once, and keep every row as soon as it is there"
-    runs,name,code = cells_of(grid, seeds),name or fn.__name__,_print_of(fn)
+    runs,name,code = cells_of(grid, seeds),name or getattr(fn, '__name__', '<'),_print_of(fn)
+    if name.startswith('<'): raise ValueError('name: a lambda or partial function has no name to keep its rows under; give one, for example name="widths"')
     check_cells(fn, runs)
     keys = [(_text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed']) for c in runs]
     with Store(store) as db:

@@ -54,6 +54,15 @@ def test_a_run_that_kills_its_process(tmp_path):
     with pytest.warns(UserWarning, match='1 of 8 runs failed'): df = sweep(f, dict(x=list(range(8))), store=tmp_path/'a.db', n_jobs=2, **quiet)
     assert df.y.dropna().tolist()==[0, 1, 2, 3, 5, 6, 7] and 'died' in df.error[4]
 
+def test_functions_without_a_name_need_one(tmp_path):
+    from functools import partial
+    for f in (lambda x, seed: dict(y=1), partial(square, 3)):
+        with pytest.raises(ValueError, match='name='): sweep(f, dict(x=[1]) if not isinstance(f, partial) else [{}], store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert sweep(partial(square, 3), [{}], store=tmp_path/'a.db', n_jobs=1, name='three', **quiet).y[0]==9
+
+def test_large_grids_are_quick_to_read():
+    assert len(cells_of(dict(a=list(range(200)), b=list(range(100))), 1))==20_000
+
 def test_several_sweeps_in_one_store(tmp_path):
     a = sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     b = sweep(lambda x, seed: dict(y=-x), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='other', **quiet)

@@ -108,7 +108,7 @@ def linked(md, names, series):
 
 def cited(md, keys):
     "Links to works that the bibliography has become citations"
-    return re.sub(r'(\()?\[[^\]]*\]\((https?://[^)]*)\)(?(1)\))', lambda m: f'{{cite:{"p" if m[1] else "t"}}}`{keys[m[2]]}`' if m[2] in keys else m[0], md)
+    return re.sub(r'(\()?\[[^\]]*\d{4}\]\((https?://[^)]*)\)(?(1)\))', lambda m: f'{{cite:{"p" if m[1] else "t"}}}`{keys[m[2]]}`' if m[2] in keys else m[0], md)
 
 def works():
     "Address to key of everything in the bibliography"
@@ -146,14 +146,14 @@ def speed():
     "The figures of bench/results.json as a page"
     r = json.loads((repo/'bench/results.json').read_text(encoding='utf-8'))
     w = r['where']
-    num = lambda v: '' if v!=v else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
-    rows = '\n'.join(f'| {cell_text(row["what"])} | {num(row["ours"])} | {num(row["rival"])} | {row["ratio"]:.2f} | {row["asked"]} | {num(row["limit"])} {cell_text(row["limit_is"])} |' for row in r['rows'])
+    num = lambda v: '' if v!=v else f'{1e6*v:.3g}&nbsp;µs' if v < 1e-2 else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
+    rows = '\n'.join(f'| {cell_text(row["what"])}{"; limit: "+cell_text(row["limit_is"]) if row["limit_is"] else ""} | {num(row["ours"])} | {num(row["rival"])} | {row["ratio"]:.2f} | {row["asked"].replace("<", "&lt;").replace(" ", "&nbsp;")} | {num(row["limit"])} |' for row in r['rows'])
     return f'''# Speed
 
 What the chapters promise about speed, each as a ratio against the obvious alternative measured in the same run, with the least that must be done beside it. Made by `make bench ARGS="--out bench/results.json"` on {w["machine"]}, {w["cores"]} cores of which one was used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} billion multiply-adds per second in a large matrix product. Times are CPU seconds, memory is in MiB. No graphics card was at hand.
 
 | what | ours | rival | ratio | asked | limit |
-|---|---|---|---|---|---|
+|:---|---:|---:|---:|---:|---:|
 {rows}
 
 *Ratio* is what stands before the slash to what stands after it, *asked* what we had set ourselves, *limit* the least that must be done.
