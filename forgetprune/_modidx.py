@@ -235,6 +235,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.forget._right_in_place': ('class_pruning.html#_right_in_place', 'forgetprune/forget.py'),
                                     'forgetprune.forget._run': ('class_pruning.html#_run', 'forgetprune/forget.py'),
                                     'forgetprune.forget._settle': ('class_pruning.html#_settle', 'forgetprune/forget.py'),
+                                    'forgetprune.forget._shifts': ('class_pruning.html#_shifts', 'forgetprune/forget.py'),
                                     'forgetprune.forget._summed': ('class_pruning.html#_summed', 'forgetprune/forget.py'),
                                     'forgetprune.forget._two': ('class_pruning.html#_two', 'forgetprune/forget.py'),
                                     'forgetprune.forget._weight': ('class_pruning.html#_weight', 'forgetprune/forget.py'),

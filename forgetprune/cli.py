@@ -437,7 +437,7 @@ def recycle_command(
     print(_by_block(cb).round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, history.csv, recycling.png, model.safetensors')
 
-# %% ../nbs/12_cli.ipynb #fa2f8ade
+# %% ../nbs/12_cli.ipynb #0e17c5c9
 @app.command('sweep')
 def sweep_command(
     config:Path=typer.Argument(..., help='TOML file: experiment, seeds, [grid] with lists of values, [fixed] with single ones.'),
@@ -449,16 +449,16 @@ def sweep_command(
     "Run a grid of experiments; interrupted, it goes on with --resume."
     c = read_config(config)
     sys.path.insert(0, str(Path.cwd())) # for functions beside the configuration
-    fn,name = find_experiment(c['experiment']),c['name'] or c['experiment']
+    fn = find_experiment(c['experiment'])
+    name = c['name'] or fn.__name__ # as `sweep` keeps them
     check_cells(fn, cells_of(c['grid'], c['seeds']))
     if store.exists() and not resume:
         with Store(store) as db: n = len(db.rows(name))
         if n: raise ValueError(f'--store {store} already has {n} rows of {name!r}; go on with --resume, or name another file')
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter('always')
-        df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=sys.stdout.isatty() and not as_json)
-    for w in {str(w.message) for w in said if w.category is UserWarning}: print(f'forgetprune: {w}', file=sys.stderr)
-    if as_json: print(json.dumps(json.loads(df.to_json(orient='records'))))
+    df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=sys.stdout.isatty() and not as_json)
+    if as_json:
+        with Store(store) as db: rows = db.rows(name)
+        print(json.dumps([{**json.loads(cell), 'seed': seed, **json.loads(r['result'] or '{}'), 'seconds': r['seconds'], 'error': r['error']} for (cell,seed),r in rows.items()]))
     else:
         by = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1]
         if df.error.isna().any() and by: print(over_seeds(df, by).round(3).to_string(index=False))

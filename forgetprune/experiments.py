@@ -16,7 +16,7 @@ from .models import get_learner, train
 from .recycle import Recycle
 from .text import get_text_dls, lm_learner, train_lm, warm_fit
 
-# %% ../nbs/11b_restated.ipynb #356626ea
+# %% ../nbs/11b_restated.ipynb #affb8392
 def _trained(data, recipe, seed, path):
     "A trained network of chapter 01 with its data"
     dls = get_dls(data, path=path, seed=seed, bs=250 if recipe=='original' else 256)
@@ -83,7 +83,7 @@ def find_experiment(
     if name in experiments: return experiments[name]
     module,_,f = name.partition(':')
     if not f: raise ValueError(f'experiment={name!r} is unknown; there are {", ".join(experiments)}, or name a function as package.module:function')
-    try: fn = getattr(importlib.import_module(module), f)
-    except (ImportError, AttributeError) as e: raise ValueError(f'experiment={name!r} cannot be imported ({e})') from None
+    try: fn = getattr(importlib.import_module(module), f) # any code may stand there
+    except Exception as e: raise ValueError(f'experiment={name!r} cannot be imported ({e})') from None
     if not callable(fn): raise ValueError(f'experiment={name!r} is no function')
     return fn

@@ -101,16 +101,24 @@ class ClassMeans:
             res[n] = m[c], ((m*p[:,None]).sum(0) - p[c]*m[c])/(1-p[c])
         return res
 
-# %% ../nbs/03_class_pruning.ipynb #1ee5332b
+# %% ../nbs/03_class_pruning.ipynb #1842a60e
 def _bar(it, display, total=None):
     "fastai's progress bar around `it`, or `it` itself"
     return progress_bar(it, total=total, leave=False) if display else it
 
 def _device(model): return next(model.parameters()).device
 
-def _xy(b, device):
+def _shifts(model):
+    "Does this model of Transformers compare each position with the label of the next one?"
+    m = unwrap(model)
+    return hasattr(m, 'can_generate') and m.can_generate() and not m.config.is_encoder_decoder
+
+def _xy(b, device, model=None):
     "Inputs and classes of a batch; the latter are None if it has none. Inputs may be a dict of arguments, as Transformers has them"
-    if isinstance(b, Mapping): b = b, b.get('labels')
+    if isinstance(b, Mapping):
+        y = b.get('labels')
+        if y is not None and model is not None and _shifts(model): y = torch.cat([y[:,1:], torch.full_like(y[:,:1], -100)], 1)
+        b = b, y
     b = b if isinstance(b, (tuple, list)) else (b,)
     x = {k: v.to(device) for k,v in b[0].items()} if isinstance(b[0], Mapping) else b[0].to(device)
     return x, b[1].to(device) if len(b)>1 and b[1] is not None else None
@@ -120,7 +128,7 @@ def _feed(model, x): return model(**x) if isinstance(x, dict) else model(x)
 def _n_items(x): return len(next(iter(x.values())) if isinstance(x, dict) else x)
 
 def _need_whole(x):
-    if isinstance(x, dict) and 'attention_mask' in x and not x['attention_mask'].all(): raise ValueError('dl: its batches are padded, and means over positions would count the padding; cut the text into pieces of one length')
+    if isinstance(x, dict) and any(n.endswith('attention_mask') and not v.all() for n,v in x.items()): raise ValueError('dl: its batches are padded, and means over positions would count the padding; cut the text into pieces of one length')
 
 def _need_used(layers, seen):
     if unused := [n for n in layers if n not in seen]: raise ValueError(f'layers={", ".join(unused)} took no part in the forward pass, or dl is empty')
@@ -129,7 +137,7 @@ def _need_finite(**tensors):
     for n,t in tensors.items():
         if not t.isfinite().all(): raise ValueError(f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or infinite); clean the data')
 
-# %% ../nbs/03_class_pruning.ipynb #0d4515e3
+# %% ../nbs/03_class_pruning.ipynb #b04a4a5d
 @torch.no_grad()
 def class_means(
     model:nn.Module, # left as it was found
@@ -143,9 +151,12 @@ def class_means(
     if c is None: c = 1+max([int(y.max()) for _,y in dl], default=0)
     wide = torch.float32 if dev.type=='mps' else torch.float64
     def hook(n, l, x, _):
-        by_class = (hot.to(x.dtype).T @ x.abs().flatten(1)).view(-1, *x.shape[1:])
-        s,k = _looks(l, by_class.to(wide))
-        sums[n],counts[n] = sums.get(n, 0)+s, counts.get(n, 0)+k*hot.sum(0).to(wide)
+        if not c and not isinstance(l, nn.Conv2d): # whatever its leading dimensions are: some models fold items and positions into one
+            s,k,items = x.abs().flatten(0, -2).sum(0, dtype=max(x.dtype, torch.float32, key=lambda t: torch.finfo(t).bits))[None].to(wide),x[...,0].numel(),torch.ones(1, device=dev)
+        else:
+            by_class = (hot.to(x.dtype).T @ x.abs().flatten(1)).view(-1, *x.shape[1:])
+            (s,k),items = _looks(l, by_class.to(wide)),hot.sum(0)
+        sums[n],counts[n] = sums.get(n, 0)+s, counts.get(n, 0)+k*items.to(wide)
     with watching(model, layers, hook):
         for b in _bar(dl, progress):
             x,y = _xy(b, dev)
@@ -214,7 +225,7 @@ def random_scores(model, target=None, rest=None, layers=None,
     g = torch.Generator().manual_seed(seed)
     return {n: torch.rand(l.weight.shape, generator=g).to(l.weight.device) for n,l in pick_layers(unwrap(model), layers).items()}
 
-# %% ../nbs/03_class_pruning.ipynb #d921e82d
+# %% ../nbs/03_class_pruning.ipynb #eca288ec
 def _outer(layer, d, x):
     "Sum over samples and positions of d_i x_j, shaped like the weight"
     if isinstance(layer, nn.Conv2d):
@@ -237,7 +248,7 @@ def gradient_moments(
         return out.clone() # so that an in-place activation does not overwrite what is kept
     with torch.inference_mode(False), torch.enable_grad(), watching(model, layers, hook):
         for b in dl:
-            uses,(x,y) = [],_xy(b, _device(model))
+            uses,(x,y) = [],_xy(b, _device(model), model)
             n_items += _n_items(x)
             _need_whole(x)
             goal = objective(_feed(model, x), y)

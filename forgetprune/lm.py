@@ -8,8 +8,8 @@ __all__ = ['neuron_hows', 'text_pieces', 'lm_loss', 'perplexity', 'body_layers',
            'forget_text', 'marking_tokens', 'token_mass', 'sample_text', 'RelearnedText', 'relearn_text', 'Streamed',
            'streamed']
 
-# %% ../nbs/10_language_models.ipynb #06b2fc8c
-import copy, math
+# %% ../nbs/10_language_models.ipynb #39973264
+import copy, math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +22,8 @@ from .data import TensorDL
 from .forget import Cut, KeepCut, _bar, _device, _feed, _like_weight, _n_items, _two, _xy, get_scores, largest, watching
 from .layers import ffns, inner, linears, unwrap
 from .magnitudes import neuron_cut
-from .models import whole_file
 
-# %% ../nbs/10_language_models.ipynb #c208ad07
+# %% ../nbs/10_language_models.ipynb #e71c6182
 def text_pieces(
     tokens:torch.Tensor, # numbers of tokens, shape (length of the text,)
     context:int, # tokens per piece
@@ -34,6 +33,9 @@ def text_pieces(
     device=None # where the pieces are kept; that of `tokens` if omitted
 )->TensorDL: # of (x, y): shapes (bs, context); y is the next token, -100 at the end of a piece
     "Pieces of a text for a causal language model"
+    tokens = torch.as_tensor(tokens)
+    for name,v in (('context', context), ('bs', bs), ('n', 1 if n is None else n)):
+        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
     if tokens.ndim!=1 or len(tokens) <= context: raise ValueError(f'tokens: a text of more than context={context} tokens is needed, in one dimension; got shape {tuple(tokens.shape)}')
     if n is None: at = torch.arange(0, len(tokens)-context+1, context)
     else: at = torch.randint(len(tokens)-context+1, (n,), generator=torch.Generator().manual_seed(seed))
@@ -59,10 +61,11 @@ def perplexity(
     total,n = 0.,0
     with watching(model, {}, None):
         for b in dl:
-            x,y = _xy(b, _device(model))
+            x,y = _xy(b, _device(model), model)
+            if y is None: raise ValueError('dl: its batches hold no answers; they must be pairs (x, y), see text_pieces, or dicts with labels')
             total,n = total+lm_loss(_feed(model, x), y, 'sum').item(),n+int((y!=-100).sum())
     if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
-    return math.exp(total/n) if total/n < 700 else float('inf')
+    return math.exp(total/n) if not total/n >= 700 else float('inf')
 
 # %% ../nbs/10_language_models.ipynb #3820c4a0
 def body_layers(
@@ -78,7 +81,7 @@ def body_layers(
     if not res: raise ValueError(f'model has no inner linear layer to cut; it has {", ".join(linears(m)) or "none at all"}')
     return res
 
-# %% ../nbs/10_language_models.ipynb #a7fe4a3d
+# %% ../nbs/10_language_models.ipynb #39a2c4b0
 neuron_hows = ('difference', 'ratio')
 
 def neuron_scores(
@@ -109,10 +112,11 @@ def top_neurons(
     share:float # of each block's neurons
 )->dict: # block name to their numbers, in rising order
     "The neurons with the highest scores of each block"
+    if bad := [n for n,s in scores.items() if s.isnan().any()]: raise ValueError(f'scores: those of block {bad[0]!r} hold NaN')
     if not 0 <= share <= 1: raise ValueError(f'share={share} must lie between 0 and 1')
     return {n: s.cpu().argsort(descending=True, stable=True)[:round(share*len(s))].sort().values for n,s in scores.items()}
 
-# %% ../nbs/10_language_models.ipynb #8bf06d3d
+# %% ../nbs/10_language_models.ipynb #a3aab92e
 def _smaller(layer, keep, dim):
     "The linear layer (or Conv1D) with some of its rows (dim 0: outputs) or columns (dim 1: inputs)"
     res,linear = copy.copy(layer),isinstance(layer, nn.Linear)
@@ -127,7 +131,7 @@ def _smaller(layer, keep, dim):
     elif hasattr(res, 'nx'): res.nx = len(keep)
     return res
 
-_sizes = ('n_inner', 'intermediate_size', 'd_ff', 'ffn_dim') # what configurations call the number of neurons
+_sizes = ('n_inner', 'intermediate_size', 'd_ff', 'ffn_dim', 'hidden_dim', 'encoder_ffn_dim', 'decoder_ffn_dim', 'ffn_hidden_size', 'd_inner') # what configurations call the number of neurons
 
 def shrink(
     model:nn.Module, # left as it was
@@ -138,6 +142,7 @@ def shrink(
     res = copy.deepcopy(unwrap(model))
     blocks = {f.name: f for f in ffns(res, x)}
     if neurons is None: neurons = {n: (f.columns()==0).all(1).nonzero().flatten() for n,f in blocks.items()}
+    if not blocks: raise ValueError('model has no feed-forward block that `layers.ffns` finds, so nothing can be taken out')
     neuron_cut(res, neurons, x) # refuses what does not fit
     held = [id(m.weight) for m in res.modules() if isinstance(getattr(m, 'weight', None), nn.Parameter)]
     if shared := [f.name for f in blocks.values() for l in (f.up, f.gate, f.down) if l is not None and held.count(id(l.weight)) > 1]: raise ValueError(f'model: block {shared[0]!r} shares a matrix with another layer, so it cannot be made smaller alone')
@@ -153,9 +158,10 @@ def shrink(
             if layer is None: continue
             parent,_,own = names[id(layer)].rpartition('.')
             setattr(res.get_submodule(parent), own, _smaller(layer, keep, dim))
-    if hasattr(res, 'config') and len(set(left.values()))==1:
-        for a in _sizes:
-            if hasattr(res.config, a): setattr(res.config, a, next(iter(left.values()))); break
+    if hasattr(res, 'config'):
+        there = [a for a in _sizes if hasattr(res.config, a)]
+        if there and len(set(left.values()))==1: [setattr(res.config, a, next(iter(left.values()))) for a in there]
+        else: warnings.warn('the configuration has no place for these sizes, so this model works, but cannot be opened again by from_pretrained; keep it with torch.save of its state_dict, or take the same number from every block', stacklevel=2)
     return res
 
 # %% ../nbs/10_language_models.ipynb #eefbb316
@@ -203,7 +209,7 @@ def plot_perplexities(
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/10_language_models.ipynb #6d4f492a
+# %% ../nbs/10_language_models.ipynb #015add86
 @dataclass(repr=False)
 class ForgottenText:
     "What `forget_text` found: the cut (applied), its size, what was looked at on the way, and the neurons if it consists of such"
@@ -227,10 +233,12 @@ def forget_text(
     "Cut as much for the target as the rest can bear"
     if not budget > 0: raise ValueError(f'budget={budget} must be above 0: by what share perplexity on the rest may rise, for example 0.1')
     if looks < 1: raise ValueError(f'looks={looks} must be at least 1')
+    if criterion=='neurons' and layers is not None: raise ValueError("layers: neurons are cut in all feed-forward blocks; leave layers out, or score weights by another criterion")
     if criterion=='neurons': scores = neuron_scores(model, target, rest, x=x); cut_at = neuron_cuts(model, scores, x)
     else: cut_at = weight_cuts(model, get_scores(criterion, model, target, rest, layers or body_layers(model), loss_func=lm_loss))
     look = lambda k: perplexity_curve(model, cut_at, [float(k)], valid_target, valid_rest)
     rows,low,high = [look(0.)],0.,1.
+    if not np.isfinite(rows[0].retain[0]): raise ValueError(f'model: its perplexity on the rest is {rows[0].retain[0]} before anything is cut')
     for _ in range(looks):
         mid = (low+high)/2
         rows.append(look(mid))
@@ -241,7 +249,7 @@ def forget_text(
     cut.apply(model)
     return ForgottenText(cut, low, budget, criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion)), pd.concat(rows).sort_values('k', ignore_index=True), top_neurons(scores, low) if criterion=='neurons' else None)
 
-# %% ../nbs/10_language_models.ipynb #13adae39
+# %% ../nbs/10_language_models.ipynb #34c52120
 def marking_tokens(
     target:torch.Tensor, # tokens of the text
     rest:torch.Tensor, # tokens of the other
@@ -259,16 +267,19 @@ def token_mass(
     dl, # batches of (x, y)
     tokens:torch.Tensor # numbers of tokens
 )->float: # 0..1
-    "Mean probability that `model` gives to `tokens`, over all positions"
+    "Mean probability that `model` gives to `tokens`, over all positions that are asked for"
     total,n = 0.,0
     with watching(model, {}, None):
         for b in dl:
-            out = _feed(model, _xy(b, _device(model))[0])
-            p = getattr(out, 'logits', out).float().softmax(-1)[...,tokens.to(_device(model))].sum(-1)
+            x,y = _xy(b, _device(model), model)
+            out = _feed(model, x)
+            p = getattr(out, 'logits', out).float().softmax(-1)[...,torch.as_tensor(tokens, device=_device(model))].sum(-1)
+            if y is not None: p = p[y!=-100]
             total,n = total+p.sum().item(),n+p.numel()
+    if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
     return total/n
 
-# %% ../nbs/10_language_models.ipynb #27aa235f
+# %% ../nbs/10_language_models.ipynb #81868783
 @torch.no_grad()
 def sample_text(
     model:nn.Module, # a causal language model; left as it was found
@@ -279,6 +290,7 @@ def sample_text(
     seed:int=0
 )->torch.Tensor: # the tokens that were written
     "Let a model write"
+    if not temperature > 0: raise ValueError(f'temperature={temperature} must be above 0; the smaller, the more the likeliest token is preferred')
     g,t = torch.Generator().manual_seed(seed),prompt.cpu()
     with watching(model, {}, None):
         for _ in range(n):
@@ -287,7 +299,7 @@ def sample_text(
             t = torch.cat([t, torch.multinomial(p, 1, generator=g)])
     return t[len(prompt):]
 
-# %% ../nbs/10_language_models.ipynb #62aff306
+# %% ../nbs/10_language_models.ipynb #2d510714
 class RelearnedText(Callback):
     "Counts the tokens of the target until the perplexity on `look` is down to `goal`, then stops the training"
     order,run_valid = 110,False # after `KeepCut`
@@ -323,13 +335,15 @@ def relearn_text(
     seed:int=0 # of the pieces
 )->RelearnedText: # `.n_tokens` (None if it gave up), `.looked`: (tokens, perplexity)
     "Teach a copy of the model both texts until it knows the target again"
-    if goal <= 1: raise ValueError(f'goal={goal} is a perplexity and must be above 1')
+    if not goal > 1: raise ValueError(f'goal={goal} is a perplexity and must be above 1')
     steps,parts = math.ceil(most/(bs*context)),[]
     for i,t in enumerate((target, rest)): parts.append([v.view(steps, bs, context) for v in text_pieces(t, context, steps*bs, seed=2*seed+i).tensors])
     data = TensorDL(TensorDataset(*[torch.cat(v, 1).flatten(0, 1) for v in zip(*parts)]), bs=2*bs)
     seen = RelearnedText(look, goal, bs*context)
     learn = Learner(DataLoaders(data, data, device=_device(model)), copy.deepcopy(unwrap(model)).requires_grad_(True), loss_func=lm_loss, opt_func=partial(Adam, wd=0.), cbs=[seen, *([KeepCut(cut)] if cut is not None else [])])
-    with learn.no_bar(), learn.no_logging(): learn.fit(1, lr)
+    with learn.no_bar(), learn.no_logging(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        learn.fit(1, lr)
     return seen
 
 # %% ../nbs/10_language_models.ipynb #fd961b4f

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['cells_of', 'check_cells', 'Store', 'sweep', 'over_seeds', 'plot_sweep', 'read_config']
 
-# %% ../nbs/11_at_scale.ipynb #4be9593f
-import hashlib, inspect, itertools, json, math, socket, sqlite3, time, traceback, warnings
+# %% ../nbs/11_at_scale.ipynb #f47797d6
+import contextlib, hashlib, inspect, itertools, json, math, operator, socket, sqlite3, sys, time, traceback, warnings
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +14,7 @@ import joblib, numpy as np, pandas as pd
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from fastprogress.fastprogress import progress_bar
 
-# %% ../nbs/11_at_scale.ipynb #fb1662ef
+# %% ../nbs/11_at_scale.ipynb #035f2349
 def _plain(v):
     "A value as JSON knows it; numpy's and PyTorch's scalars become numbers"
     if hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ()) or hasattr(v, 'numel') and v.numel()==1: return v.item()
@@ -22,8 +22,8 @@ def _plain(v):
     if isinstance(v, (list, tuple)): return [_plain(x) for x in v]
     return v
 
-def _text(what, **parts):
-    try: return json.dumps(_plain(parts), sort_keys=True, ensure_ascii=False)
+def _text(what, /, **parts):
+    try: return json.dumps(_plain(parts), sort_keys=True)
     except TypeError:
         bad = next(n for n,v in parts.items() if not _is_json(v))
         raise ValueError(f'{what}: {bad}={parts[bad]!r:.80} cannot be written down; use numbers, strings, None, and lists or dicts of them') from None
@@ -38,12 +38,19 @@ def cells_of(
     seeds=(0,) # numbers, or how many of them (0, 1, ...)
 )->list: # of dicts, each with a `seed`
     "All runs that a grid asks for, each once"
-    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    given = seeds
+    try:
+        seeds = list(seeds) if hasattr(seeds, '__iter__') else range(operator.index(seeds))
+        if any(isinstance(s, bool) for s in [given, *seeds]): raise TypeError
+        seeds = [operator.index(s) for s in seeds]
+    except TypeError: raise ValueError(f'seeds={given!r} must be how many there are, or whole numbers') from None
+    if any(not -2**63 <= s < 2**63 for s in seeds): raise ValueError(f'seeds={given!r} must be whole numbers of at most 64 bits')
     if isinstance(grid, dict):
         if bad := [n for n,v in grid.items() if isinstance(v, (str, bytes, dict)) or not hasattr(v, '__iter__')]: raise ValueError(f'grid: {bad[0]}={grid[bad[0]]!r} must be a list of values, for example [{grid[bad[0]]!r}]')
         grid = [dict(zip(grid, vs)) for vs in itertools.product(*map(list, grid.values()))]
     res = [{**c, 'seed': s} for c in grid for s in seeds]
     if any('seed' in c for c in grid): raise ValueError('grid: `seed` is set by seeds=, not by the grid')
+    if taken := sorted({n for c in grid for n in c} & {'error', 'seconds'}): raise ValueError(f'grid: {taken[0]!r} is the name of a column of the result; call it something else')
     if not res: raise ValueError('grid and seeds: there is nothing to run, since one of the lists is empty')
     keys = [_text('grid', **c) for c in res]
     if twice := [k for k,n in Counter(keys).items() if n > 1]: raise ValueError(f'grid: {twice[0]} comes twice; a run is done once')
@@ -59,7 +66,7 @@ def check_cells(
         try: sig.bind(**c)
         except TypeError as e: raise ValueError(f'grid: {getattr(fn, "__name__", fn)} cannot be called with {", ".join(c)} ({e}); it takes {", ".join(sig.parameters)}') from None
 
-# %% ../nbs/11_at_scale.ipynb #1375ab57
+# %% ../nbs/11_at_scale.ipynb #784f6539
 _table = '''CREATE TABLE IF NOT EXISTS runs (name TEXT NOT NULL, cell TEXT NOT NULL, seed INTEGER NOT NULL, result TEXT, error TEXT,
 seconds REAL, finished TEXT, host TEXT, code TEXT, PRIMARY KEY (name, cell, seed))'''
 
@@ -75,14 +82,27 @@ class Store:
             version = self.db.execute('PRAGMA user_version').fetchone()[0]
             others = {r[0] for r in self.db.execute("SELECT name FROM sqlite_master WHERE type='table'")}-{'runs'}
             if version not in (0, 1) or others: raise ValueError(f'store={str(path)!r} is a database, but no store of this version of forgetprune; name another file')
-            with self.db: self.db.execute(_table); self.db.execute('PRAGMA user_version=1')
+            columns = [r[1] for r in self.db.execute('PRAGMA table_info(runs)')]
+            if columns and columns!=['name', 'cell', 'seed', 'result', 'error', 'seconds', 'finished', 'host', 'code']: raise ValueError(f'store={str(path)!r} is a database with another table `runs`; name another file')
+            if not columns:
+                with self.db: self.db.execute(_table); self.db.execute('PRAGMA user_version=1')
+        except sqlite3.OperationalError as e: raise ValueError(f'store={str(path)!r} cannot be opened or written ({e}); is it in use by another program, or its folder read-only?') from None
         except sqlite3.DatabaseError as e: raise ValueError(f'store={str(path)!r} cannot be used as a store ({e}); name another file') from None
     def __enter__(self): return self
     def __exit__(self, *_): self.db.close()
     def add(self, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
-        "Write a row at once; it replaces an earlier one of the same run"
+        "Write a row at once; it replaces an earlier one of the same run, but a failure never replaces a success"
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-        with self.db: self.db.execute('INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?)', (name, cell, seed, result, error, seconds, now, host, code))
+        row = name, cell, seed, result, error and error.encode('utf-8', 'backslashreplace').decode(), seconds, now, host, code
+        for wait in (1, 5, 30, 60, 300, None): # a row may have taken hours
+            try:
+                with self.db: self.db.execute("""INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (name, cell, seed) DO UPDATE SET result=excluded.result, error=excluded.error,
+                    seconds=excluded.seconds, finished=excluded.finished, host=excluded.host, code=excluded.code WHERE excluded.error IS NULL OR runs.error IS NOT NULL""", row)
+                return
+            except sqlite3.OperationalError as e:
+                if wait is None: raise
+                warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s', stacklevel=2)
+                time.sleep(wait)
     def rows(self, name=None):
         "(cell, seed) to the rest of its row"
         got = self.db.execute('SELECT cell, seed, result, error, seconds, finished, host, code FROM runs'+(' WHERE name=?' if name else ''), (name,) if name else ())
@@ -91,19 +111,23 @@ class Store:
 
 def _print_of(fn):
     "A fingerprint of the source of a function; None if it has none"
-    try: return hashlib.sha256(inspect.getsource(inspect.unwrap(fn)).encode()).hexdigest()[:16]
+    f = inspect.unwrap(getattr(fn, 'func', fn))
+    try: source = inspect.getsource(f)
     except (OSError, TypeError): return None
+    def simple(v): return v if isinstance(v, (int, float, str, type(None), tuple)) else type(v).__name__
+    held = [simple(c.cell_contents) for c in getattr(f, '__closure__', None) or ()]+[simple(v) for v in getattr(f, '__defaults__', None) or ()] # what a closure was made with counts as source
+    return hashlib.sha256(repr((source, held)).encode()).hexdigest()[:16]
 
-# %% ../nbs/11_at_scale.ipynb #5eeecb15
+# %% ../nbs/11_at_scale.ipynb #10cf152d
 def _one(fn, cell, seed):
     "Row of one run: what came out, or the traceback"
     t,res = time.perf_counter(),dict(result=None, error=None)
     try:
-        out = fn(**cell, seed=seed)
+        with contextlib.redirect_stdout(sys.stderr): out = fn(**cell, seed=seed) # what a run prints is no result
         if not isinstance(out, dict): raise TypeError(f'fn returned {type(out).__name__}; a dict of name to number (or string) is needed')
         if clash := sorted(set(out) & {*cell, 'seed', 'seconds', 'error'}): raise ValueError(f'fn returned {clash[0]!r}, which is the name of another column')
         res['result'] = _text('fn', **out)
-    except Exception: res['error'] = traceback.format_exc()
+    except (Exception, SystemExit): res['error'] = traceback.format_exc()
     return dict(cell=_text('grid', **cell), seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(), **res)
 
 # %% ../nbs/11_at_scale.ipynb #953d5f90
@@ -135,12 +159,12 @@ def _rows(fn, todo, n_jobs):
             done.add(ran(row)); yield row
         todo = [c for c in todo if key(c) not in done]
 
-# %% ../nbs/11_at_scale.ipynb #190260c0
+# %% ../nbs/11_at_scale.ipynb #12fe7ad8
 def _jobs(n_jobs):
     "How many processes: as asked, as `joblib.parallel_config` says, else one per core"
     if n_jobs is not None: return n_jobs
-    backend,n = joblib.parallel.get_active_backend()
-    return None if n not in (None, 1) or type(backend).__name__!='LokyBackend' else joblib.cpu_count()
+    asked = getattr(joblib.parallel._backend, 'config', {}) # what `parallel_config` was given
+    return None if any(asked.get(k) is not None and not isinstance(asked.get(k), joblib.parallel._Sentinel) for k in ('n_jobs', 'backend')) else joblib.cpu_count()
 
 def _warn_if_changed(rows, code, name):
     old = sum(r['code'] is not None and code is not None and r['code']!=code and r['error'] is None for r in rows)
@@ -169,10 +193,11 @@ def sweep(
         for row in progress_bar(rows, total=len(todo)) if progress and todo else rows: db.add(name, code=code, **row)
         there = db.rows(name)
     res = pd.DataFrame([{**c, **json.loads(there[k]['result'] or '{}'), 'seconds': there[k]['seconds'], 'error': there[k]['error']} for c,k in zip(runs, keys)])
+    res.attrs['grid'] = list(dict.fromkeys(n for c in runs for n in c if n!='seed'))
     if n := int(res.error.notna().sum()): warnings.warn(f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into this store tries them again', stacklevel=2)
     return res
 
-# %% ../nbs/11_at_scale.ipynb #35d45abc
+# %% ../nbs/11_at_scale.ipynb #81b196ee
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
     by, # column or columns that tell cells apart
@@ -183,10 +208,11 @@ def over_seeds(
     from scipy.stats import t
     by = [by] if isinstance(by, str) else list(by)
     if lost := [c for c in [*by, *([values] if isinstance(values, str) else values or [])] if c not in df]: raise ValueError(f'by, values: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
-    if values is None: values = [c for c in df.select_dtypes('number').columns if c not in (*by, 'seed', 'seconds')]
+    if not 0 < level < 1: raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
+    if values is None: values = [c for c in df.select_dtypes('number').columns if c not in (*by, *df.attrs.get('grid', ()), 'seed', 'seconds')]
     ok = df[df.error.isna()] if 'error' in df else df
     rows = []
-    for key,g in ok.groupby(by, sort=False, dropna=False):
+    for key,g in ok.assign(**{b: ok[b].map(str) for b in by if ok[b].map(lambda v: isinstance(v, (list, dict))).any()}).groupby(by, sort=False, dropna=False):
         for v in [values] if isinstance(values, str) else values:
             x = g[v].dropna()
             n,m,s = len(x),x.mean(),x.std()
@@ -223,7 +249,7 @@ def plot_sweep(
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/11_at_scale.ipynb #7866e7d8
+# %% ../nbs/11_at_scale.ipynb #6941728e
 def read_config(
     path # of a TOML file
 )->dict: # experiment, seeds, grid (name to list of values)
@@ -237,6 +263,8 @@ def read_config(
     seeds = c.get('seeds', 1)
     if isinstance(seeds, bool) or not (isinstance(seeds, int) and seeds > 0 or isinstance(seeds, list) and seeds and all(type(s) is int for s in seeds)): raise ValueError(f'{path}: seeds = {seeds!r} must be how many there are, or a list of whole numbers')
     grid,fixed = c.get('grid', {}),c.get('fixed', {})
+    for n,v in dict(grid=grid, fixed=fixed).items():
+        if not isinstance(v, dict): raise ValueError(f'{path}: {n} must be a section, [{n}], with a line for each argument')
     if both := sorted(grid.keys() & fixed.keys()): raise ValueError(f'{path}: {both[0]!r} stands both in [grid] and in [fixed]')
     grid = {**{n: [v] for n,v in fixed.items()}, **grid}
     cells_of(grid, seeds)

@@ -1,6 +1,5 @@
 "Sweeps: nothing lost, nothing run twice, failures kept apart, many machines"
 import json, os, random, signal, sqlite3, subprocess, sys, textwrap, time, warnings
-from pathlib import Path
 import joblib, numpy as np, pandas as pd, pytest, torch
 from hypothesis import given, settings, strategies as st
 from forgetprune.experiments import find_experiment
@@ -54,6 +53,50 @@ def test_a_run_that_kills_its_process(tmp_path):
     with pytest.warns(UserWarning, match='1 of 8 runs failed'): df = sweep(f, dict(x=list(range(8))), store=tmp_path/'a.db', n_jobs=2, **quiet)
     assert df.y.dropna().tolist()==[0, 1, 2, 3, 5, 6, 7] and 'died' in df.error[4]
 
+@pytest.mark.parametrize('seeds', [['1'], [None], [2**64], [0.5], True, [True], 'ab'])
+def test_seeds_are_whole_numbers(seeds, tmp_path):
+    with pytest.raises(ValueError, match='seeds'): sweep(square, dict(x=[1]), seeds, tmp_path/'a.db', n_jobs=1, **quiet)
+    assert not (tmp_path/'a.db').exists()
+
+def test_seeds_of_numpy_and_torch(tmp_path):
+    for seeds in (np.arange(2), [np.int64(0), torch.tensor(1)], np.int64(2), range(2)): assert sweep(square, dict(x=[3]), seeds, tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[9, 10]
+    with Store(tmp_path/'a.db') as s: assert sorted(k[1] for k in s.rows())==[0, 1]
+
+def test_a_run_that_exits_is_a_failure(tmp_path):
+    def f(x, seed):
+        if x==2: sys.exit(0)
+        print('not a result')
+        return dict(y='\udcff')
+    with pytest.warns(UserWarning, match='1 of 3'): df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert 'SystemExit' in df.error[1] and df.y[0]=='\udcff'
+
+def test_a_failure_does_not_replace_a_success(tmp_path):
+    with Store(tmp_path/'a.db') as s:
+        s.add('f', '{}', 0, error='first'); s.add('f', '{}', 0, result='{"y": 1}'); s.add('f', '{}', 0, error='later')
+        assert s.rows()['{}', 0]['result']=='{"y": 1}' and s.rows()['{}', 0]['error'] is None
+
+def test_closures_are_told_apart(tmp_path):
+    def make(k):
+        def f(x, seed): return dict(y=k*x)
+        return f
+    sweep(make(1), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='source has changed'): sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+
+@pytest.mark.parametrize('grid', [dict(error=[1]), dict(seconds=[1])])
+def test_names_of_columns_are_taken(grid):
+    with pytest.raises(ValueError, match='name of a column'): cells_of(grid)
+
+def test_as_parallel_config_says(tmp_path):
+    def f(x, seed): return dict(pid=os.getpid())
+    with joblib.parallel_config(n_jobs=1): df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', **quiet)
+    assert set(df.pid)=={os.getpid()}
+    assert len(sweep(lambda what, seed: dict(y=what), dict(what=[1, 2]), store=tmp_path/'a.db', n_jobs=1, name='g', **quiet))==2 # any argument name will do
+
+def test_settings_are_not_results(tmp_path):
+    df = sweep(lambda c, k, seed: dict(y=k), dict(c=['a'], k=[1, 2]), 2, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    assert over_seeds(df, 'c').value.tolist()==['y']
+    with pytest.raises(ValueError, match='level=95'): over_seeds(df, 'c', level=95)
+
 def test_functions_without_a_name_need_one(tmp_path):
     from functools import partial
     for f in (lambda x, seed: dict(y=1), partial(square, 3)):
@@ -70,6 +113,9 @@ def test_several_sweeps_in_one_store(tmp_path):
     with Store(tmp_path/'a.db') as s: assert s.names()==['other', 'square']
 
 def test_stores_that_are_none(tmp_path):
+    with sqlite3.connect(tmp_path/'same.db') as c: c.execute('CREATE TABLE runs (x)')
+    with pytest.raises(ValueError, match='another table'): Store(tmp_path/'same.db')
+    with sqlite3.connect(tmp_path/'same.db') as c: assert c.execute('PRAGMA user_version').fetchone()==(0,)
     (tmp_path/'text').write_text('not a database, but long enough to be one'*50)
     with sqlite3.connect(tmp_path/'foreign.db') as c: c.execute('CREATE TABLE mine (x)')
     for f,msg in (('text', 'cannot be used'), ('foreign.db', 'no store'), ('nowhere/a.db', 'no folder')):
@@ -131,7 +177,7 @@ def test_spread_leaves_failures_out_and_names_columns():
     with pytest.raises(ValueError, match="no column 'd'"): over_seeds(df, 'd')
     with pytest.raises(ValueError, match='nothing to draw'): plot_sweep(df.assign(error='x'), 'c', 'y')
 
-@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'), ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1', "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'), ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in')])
+@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'), ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1', "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'), ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in'), ('experiment="forget"\ngrid=3', 'must be a section'), ('experiment="forget"\nfixed=[1]', 'must be a section')])
 def test_bad_configurations(text, msg, tmp_path):
     (tmp_path/'c.toml').write_text(text)
     with pytest.raises(ValueError, match=msg): read_config(tmp_path/'c.toml')
