@@ -8,7 +8,7 @@ __all__ = ['neuron_hows', 'text_pieces', 'lm_loss', 'perplexity', 'body_layers',
            'forget_text', 'marking_tokens', 'token_mass', 'sample_text', 'RelearnedText', 'relearn_text', 'Streamed',
            'streamed']
 
-# %% ../nbs/10_language_models.ipynb #39973264
+# %% ../nbs/10_language_models.ipynb #dcb2f992
 import copy, math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from torch.utils.data import TensorDataset
-from fastai.basics import Adam, Callback, CancelFitException, DataLoaders, Learner
+from fastai.basics import Callback, CancelFitException, DataLoaders, Learner, OptimWrapper
 from fastai.callback.progress import *
 from .data import TensorDL
 from .forget import Cut, KeepCut, _bar, _device, _feed, _like_weight, _n_items, _two, _xy, get_scores, largest, watching
@@ -299,7 +299,7 @@ def sample_text(
             t = torch.cat([t, torch.multinomial(p, 1, generator=g)])
     return t[len(prompt):]
 
-# %% ../nbs/10_language_models.ipynb #2d510714
+# %% ../nbs/10_language_models.ipynb #534f5097
 class RelearnedText(Callback):
     "Counts the tokens of the target until the perplexity on `look` is down to `goal`, then stops the training"
     order,run_valid = 110,False # after `KeepCut`
@@ -340,7 +340,7 @@ def relearn_text(
     for i,t in enumerate((target, rest)): parts.append([v.view(steps, bs, context) for v in text_pieces(t, context, steps*bs, seed=2*seed+i).tensors])
     data = TensorDL(TensorDataset(*[torch.cat(v, 1).flatten(0, 1) for v in zip(*parts)]), bs=2*bs)
     seen = RelearnedText(look, goal, bs*context)
-    learn = Learner(DataLoaders(data, data, device=_device(model)), copy.deepcopy(unwrap(model)).requires_grad_(True), loss_func=lm_loss, opt_func=partial(Adam, wd=0.), cbs=[seen, *([KeepCut(cut)] if cut is not None else [])])
+    learn = Learner(DataLoaders(data, data, device=_device(model)), copy.deepcopy(unwrap(model)).requires_grad_(True), loss_func=lm_loss, opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, foreach=True)), cbs=[seen, *([KeepCut(cut)] if cut is not None else [])])
     with learn.no_bar(), learn.no_logging(), torch.random.fork_rng():
         torch.manual_seed(seed)
         learn.fit(1, lr)

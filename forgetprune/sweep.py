@@ -197,7 +197,7 @@ def sweep(
     if n := int(res.error.notna().sum()): warnings.warn(f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into this store tries them again', stacklevel=2)
     return res
 
-# %% ../nbs/11_at_scale.ipynb #81b196ee
+# %% ../nbs/11_at_scale.ipynb #2b669eae
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
     by, # column or columns that tell cells apart
@@ -208,6 +208,7 @@ def over_seeds(
     from scipy.stats import t
     by = [by] if isinstance(by, str) else list(by)
     if lost := [c for c in [*by, *([values] if isinstance(values, str) else values or [])] if c not in df]: raise ValueError(f'by, values: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
+    if clash := sorted({*by} & {'value', 'n', 'mean', 'sd', 'low', 'high'}): raise ValueError(f'by: {clash[0]!r} is the name of a column of the answer; rename it first, for example df.rename(columns={{{clash[0]!r}: "size"}})')
     if not 0 < level < 1: raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
     if values is None: values = [c for c in df.select_dtypes('number').columns if c not in (*by, *df.attrs.get('grid', ()), 'seed', 'seconds')]
     ok = df[df.error.isna()] if 'error' in df else df
@@ -220,7 +221,7 @@ def over_seeds(
             rows.append({**dict(zip(by, key)), 'value': v, 'n': n, 'mean': m, 'sd': s, 'low': m-half, 'high': m+half})
     return pd.DataFrame(rows)
 
-# %% ../nbs/11_at_scale.ipynb #7bd42b2f
+# %% ../nbs/11_at_scale.ipynb #6c7c2227
 def plot_sweep(
     df:pd.DataFrame, # from `sweep`
     x:str, # column along the horizontal axis, numbers or names
@@ -239,10 +240,10 @@ def plot_sweep(
     groups = list(ok.groupby(by, sort=False)) if by else [(None, ok)]
     fig,ax = plt.subplots(figsize=(max(5., 1.3*len(names or [])+1.5), 3.4))
     for j,(g,d) in enumerate(groups):
-        s,color = over_seeds(d, x, y, level),plt.get_cmap('viridis')(0.85*j/max(len(groups)-1, 1))
+        s,color = over_seeds(d.rename(columns={x: '_x'}), '_x', y, level),plt.get_cmap('viridis')(0.85*j/max(len(groups)-1, 1))
         shift = (j-(len(groups)-1)/2)*0.16 if names else 0
         ax.plot(at(d[x])+shift+(0.05 if names else 0), d[y], '.', ms=3, color=color, alpha=0.6)
-        ax.errorbar(at(s[x])+shift, s['mean'], [s['mean']-s.low, s.high-s['mean']], marker='os^DvPX*'[j%8], ls='' if names else ('-', '--', '-.', ':')[j%4], color=color, ms=5, capsize=3, lw=1.3, label=g)
+        ax.errorbar(at(s['_x'])+shift, s['mean'], [s['mean']-s.low, s.high-s['mean']], marker='os^DvPX*'[j%8], ls='' if names else ('-', '--', '-.', ':')[j%4], color=color, ms=5, capsize=3, lw=1.3, label=g)
     if names: ax.set_xticks(range(len(names)), names)
     ax.set(xlabel=xlabel or x, ylabel=ylabel or y); ax.grid(alpha=0.25)
     if by: ax.legend(title=by, fontsize=8, title_fontsize=8)

@@ -97,6 +97,13 @@ def test_settings_are_not_results(tmp_path):
     assert over_seeds(df, 'c').value.tolist()==['y']
     with pytest.raises(ValueError, match='level=95'): over_seeds(df, 'c', level=95)
 
+def test_any_column_may_lie_along_the_axis():
+    df = pd.DataFrame([dict(n=n, seed=s, y=10*n+s) for n in (4, 16) for s in range(3)])
+    with pytest.raises(ValueError, match="by: 'n'"): over_seeds(df, 'n')
+    ax = plot_sweep(df, 'n', 'y').axes[0]
+    drawn = [c for c in ax.containers][0].lines[0]
+    assert drawn.get_xdata().tolist()==[4, 16] and drawn.get_ydata().tolist()==[41, 161]
+
 def test_functions_without_a_name_need_one(tmp_path):
     from functools import partial
     for f in (lambda x, seed: dict(y=1), partial(square, 3)):

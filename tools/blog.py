@@ -171,10 +171,12 @@ def stage(src):
     for mod in mods: (src/'api'/f'{mod}.md').write_text(module_page(mod, syms[mod], (by_module[mod], series[by_module[mod]])), encoding='utf-8')
     fill = dict(series=listed(series), chapters='\n'.join(f'{n.split("_")[0]} {c["title"]} <{n}>' for n,c in series.items()), modules='\n'.join(f'api/{m}' for m in mods),
                 table='\n\n'.join(f'[forgetprune.{m}](api/{m}.md), from *{series[by_module[m]]["title"]}*\n: {", ".join(f"[`{n}`](#{names[n]})" for n in syms[m] if "." not in n)}' for m in mods))
+    measured = (repo/'bench/results.json').exists()
+    fill |= dict(speed='speed' if measured else '', speed_link='[Speed](speed.md) · ' if measured else '')
+    if measured: (src/'speed.md').write_text(speed(), encoding='utf-8')
     for page in (repo/'blog/pages').glob('*'):
         if page.suffix=='.md': (src/page.name).write_text(re.sub(r'\{\{(\w+)\}\}', lambda m: fill[m[1]], page.read_text(encoding='utf-8')), encoding='utf-8')
         else: shutil.copy(page, src/page.name)
-    (src/'speed.md').write_text(speed(), encoding='utf-8')
     readme = re.sub(r'\]\(nbs/', '](', (repo/'README.md').read_text(encoding='utf-8')).replace('# forgetprune\n', '# Start\n', 1).replace('(CONTRIBUTING.md)', '(contributing.md)')
     readme = re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', readme)
     (src/'start.md').write_text(linked(readme, names, series), encoding='utf-8')
