@@ -186,7 +186,7 @@ def weight_cuts(model, scores): return lambda k: largest(model, scores, k)
 
 def neuron_cuts(model, scores, x=None): return lambda share: neuron_cut(model, top_neurons(scores, share), x)
 
-# %% ../nbs/10_language_models.ipynb #8a9cbc32
+# %% ../nbs/10_language_models.ipynb #8348df53
 def plot_perplexities(
     curves:pd.DataFrame, # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
     by:str, # column that labels the lines
@@ -196,6 +196,7 @@ def plot_perplexities(
 ):
     "Perplexity on the unwanted text against that on the kept one; returns the figure"
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
     fig,ax = plt.subplots(figsize=(7.2, 4.4))
     groups = list(curves.groupby(by, sort=False))
     for j,(n,g) in enumerate(groups):
@@ -204,8 +205,8 @@ def plot_perplexities(
     if gold is not None: ax.plot(gold[1], gold[0], '*', ms=15, color='#d95f02', mec='k', label='gold', ls='')
     ax.set(xscale='log', yscale='log', xlabel=f'perplexity on {retain_name}', ylabel=f'perplexity on {target_name}')
     if xmax: ax.set_xlim(right=xmax)
-    for axis in (ax.xaxis, ax.yaxis): axis.set_major_formatter('{x:g}'); axis.set_minor_formatter('{x:g}')
-    ax.tick_params(which='minor', labelsize=7); ax.grid(alpha=0.25, which='both'); ax.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
+    for axis in (ax.xaxis, ax.yaxis): axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); axis.set_minor_locator(NullLocator()); axis.set_major_formatter('{x:g}')
+    ax.grid(alpha=0.25); ax.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
@@ -299,7 +300,7 @@ def sample_text(
             t = torch.cat([t, torch.multinomial(p, 1, generator=g)])
     return t[len(prompt):]
 
-# %% ../nbs/10_language_models.ipynb #534f5097
+# %% ../nbs/10_language_models.ipynb #76e5c9cc
 class RelearnedText(Callback):
     "Counts the tokens of the target until the perplexity on `look` is down to `goal`, then stops the training"
     order,run_valid = 110,False # after `KeepCut`
@@ -329,8 +330,8 @@ def relearn_text(
     goal:float, # perplexity on `look` at which it counts as relearned
     cut=None, # a `Cut` to be held at zero meanwhile
     context:int=48, # tokens per piece
-    bs:int=8, # pieces of each text per step
-    lr:float=1e-3, # of Adam
+    bs:int=4, # pieces of each text per step; few and small steps tell cuts apart
+    lr:float=3e-4, # of Adam
     most:int=500_000, # tokens of the target after which to give up
     seed:int=0 # of the pieces
 )->RelearnedText: # `.n_tokens` (None if it gave up), `.looked`: (tokens, perplexity)
