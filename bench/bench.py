@@ -1,10 +1,11 @@
 """Speed as ratios, each measured in this run against the obvious alternative, with the work that must be done beside it.
 
-    python bench/bench.py [--full] [--out bench/out/bench.json]
+    python bench/bench.py [--full] [--only PART...] [--out bench/out/bench.json]
 
 `--out bench/results.json` renews the figures that the site shows.
 
 All figures are CPU time of this process on one thread (`time.process_time`; with several threads, waiting counts as work).
+Where CUDA is there, scoring and a curve are also timed on it, in bfloat16, by the clock.
 The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with `--full`.
 """
 import argparse, copy, json, os, platform, subprocess, sys, tempfile, time
@@ -33,6 +34,12 @@ def everything(dls, bs=256):
     "All 60,000 training images in one unshuffled loader"
     xs,ys = [torch.cat([dls.train.tensors[i], dls.valid.tensors[i]]) for i in (0, 1)]
     return TensorDL(TensorDataset(xs, ys), bs=bs)
+
+def processor():
+    "What the processor calls itself"
+    info = Path('/proc/cpuinfo')
+    names = [l.partition(':')[2].strip() for l in info.read_text().splitlines() if l.startswith('model name')] if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 def matmul_rate():
     "Multiply-adds per CPU second of a large float32 matrix product, the ceiling for everything here"
@@ -147,6 +154,7 @@ def auditing(dls):
     gold = [get_gold(trained, 7, s, progress=False) for s in (0, 1000)]
     cut = largest(trained.model, maav_difference(trained.model, *class_split(dls.train, 7)), 20_000)
     cut.apply(trained.model)
+    names = dict(_relearn_all='relearning', _probe_all='probes', membership='membership attacks', distances='distances', over_suppression='over-suppression')
     parts = {}
     def timed(name, f):
         def g(*a, **k):
@@ -155,9 +163,9 @@ def auditing(dls):
             return res
         return g
     with ExitStack() as patches:
-        for name in ('_relearn_all', '_probe_all', 'membership', 'distances', 'over_suppression'): patches.enter_context(mock.patch.object(A, name, timed(name, getattr(A, name))))
+        for name in names: patches.enter_context(mock.patch.object(A, name, timed(name, getattr(A, name))))
         total,_ = cpu(lambda: A.audit(trained, 7, gold, cut, progress=False))
-    return [dict(what=f'audit: {n.strip("_")} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=float('nan'), limit_is='') for n,t in {**parts, 'in all': total}.items()]
+    return [dict(what=f'audit, {names.get(n, n)} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=None, limit_is='') for n,t in {**parts, 'in all': total}.items()]
 
 def recording(steps=300):
     "A training step with the recorder looking every 50 steps, against one without; and `Encoder` training through fastai against a bare loop of the same model and batches"
@@ -180,13 +188,15 @@ def recording(steps=300):
     l = make(1)
     blocks = ffns(l.model)
     once = cpu(lambda: [[magnitudes(f) for f in blocks] for _ in range(200)])[0]/200
-    return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b, ratio=b/a, asked='>= 0.9', limit=float('nan'), limit_is=''),
-            dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=float('nan'), limit_is='')]
+    read = cpu(lambda: [[m.weight.sum() for f in blocks for m in (f.up, f.down)] for _ in range(200)], 3)[0]/200
+    return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b, ratio=b/a, asked='>= 0.9', limit=b, limit_is='the bare loop'),
+            dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=read/50, limit_is='reading the blocks once')]
 
 def recycling(steps=600):
     "What `Recycle` costs, all its events counted, against the rest of the same training; and one round in a large block against reading its matrices and writing what the round changes"
     from fastai.basics import DataLoaders, Learner
     import forgetprune.recycle as R
+    from forgetprune.layers import ffns
     from forgetprune.text import get_text_dls, lm_learner
     class Timed(R.Recycle):
         spent = 0.
@@ -210,7 +220,9 @@ def recycling(steps=600):
             with l.no_bar(), l.no_logging(), mock.patch.object(R.Activity, '__call__', watch): both = cpu(lambda: l.fit(1, 3e-3, cbs=[cb]))[0]-cpu(lambda: l.validate())[0]
             best.append((cb.spent, both-cb.spent))
         ours,rest = min(best)
-        rows.append(dict(what=f'{name}, {steps} steps: the callback / the rest of the training', ours=ours, rival=rest, ratio=ours/rest, asked=most, limit=float('nan'), limit_is=''))
+        blocks = [p.data for f in ffns(l.model) for p in (f.up.weight, f.down.weight)]
+        read = cpu(lambda: [[p.sum() for p in blocks] for _ in range(200)], 3)[0]/200*len({e['step'] for e in cb.events}) # what is written in a round is a twentieth of it
+        rows.append(dict(what=f'{name}, {steps} steps: the callback / the rest of the training', ours=ours, rival=rest, ratio=ours/rest, asked=most, limit=read, limit_is='reading the blocks once per round'))
     d,d_ff = 4096,16384
     x,net = torch.randn(2, d),FeedForward(d, d_ff)
     l = Learner(DataLoaders([(x, x)], [(x, x)], device='cpu'), net, loss_func=torch.nn.functional.mse_loss)
@@ -304,6 +316,37 @@ def large_models():
             row('scores streamed, 1 % of each layer chosen / scores kept', 'streamed', 'maav_difference', 0), row('the same, peak memory (MiB)', 'streamed', 'maav_difference', 1),
             row('MAAV streamed / SSD, both with the choice', 'streamed', 'ssd', 0), row('the same, peak memory (MiB)', 'streamed', 'ssd', 1)]
 
+def accelerated(device='cuda', reps=5, **config):
+    "Scoring and a curve for a model of the size of GPT-2 small in bfloat16, against its forward passes: wall-clock seconds after all that was queued is done, and MiB above the model"
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from forgetprune.lm import body_layers, perplexity_curve, streamed, text_pieces, weight_cuts
+    torch.manual_seed(0)
+    gpu,config = device!='cpu',GPT2Config(**config)
+    model = GPT2LMHeadModel(config).to(device, torch.bfloat16).eval()
+    done = torch.cuda.synchronize if gpu else lambda: None
+    t,r = [text_pieces(torch.randint(config.vocab_size, (16_400,), generator=torch.Generator().manual_seed(s)), min(512, config.n_positions), bs=8, device=device) for s in (0, 1)]
+    layers,shares = body_layers(model),[0., 0.01, 0.02, 0.05, 0.1]
+    @torch.no_grad()
+    def forward(*dls):
+        for dl in dls:
+            for x,_ in dl: model(x)
+    def clock(f):
+        f(); done() # warm
+        before,best = torch.cuda.memory_allocated() if gpu else 0,float('inf')
+        if gpu: torch.cuda.reset_peak_memory_stats()
+        for _ in range(reps):
+            start = time.perf_counter()
+            f(); done()
+            best = min(best, time.perf_counter()-start)
+        return best,(torch.cuda.max_memory_allocated()-before)/2**20 if gpu else float('nan')
+    base,means,chosen = clock(lambda: forward(t, r)),clock(lambda: streamed(model, t, r, layers)),clock(lambda: largest(model, streamed(model, t, r, layers), 0.01))
+    scores = streamed(model, t, r, layers)
+    curve = clock(lambda: perplexity_curve(model, weight_cuts(model, scores), shares, t, r))
+    row = lambda what,a,b,i,is_: dict(what=f'{torch.cuda.get_device_name() if gpu else device}, bfloat16, GPT-2 small, {what}', ours=a[i], rival=b[i], ratio=a[i]/b[i], asked='', limit=b[i], limit_is=is_)
+    rows = [row('collecting MAAV means / the forward passes', means, base, 0, 'the forward passes'), row('with the choice of 1 % of each layer / the forward passes', chosen, base, 0, 'the forward passes'),
+            row(f'a curve of {len(shares)} levels / as many forward passes', curve, [len(shares)*v for v in base], 0, 'the forward passes')]
+    return rows+([row('collecting, peak memory (MiB) / the forward passes', means, base, 1, 'the forward passes')] if gpu else [])
+
 def smaller(learn):
     "A cut network against one under the masks of torch.nn.utils.prune; a network without its cut neurons against one with zeros in their place"
     from forgetprune.lm import random_neurons, shrink, top_neurons
@@ -326,27 +369,42 @@ def smaller(learn):
             dict(what='the same, size of its state (MiB)', ours=size(net), rival=size(masked), ratio=size(net)/size(masked), asked='', limit=size(learn.model), limit_is='the network that was never cut'),
             dict(what='half of the neurons taken out (shrink) / zeros in their place, forward', ours=c, rival=d, ratio=c/d, asked='', limit=d*need(small)/need(big), limit_is='the share of weights that are left')]
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    dls = get_dls('mnist', seed=0)
-    learn = get_learner(dls, seed=0)
-    with learn.no_bar(), learn.no_logging(): train(learn)
-    rate = matmul_rate()
-    rows = scoring(learn, dls, rate)+auditing(dls)+recording()+recycling()+checkpoints()+large_models()+smaller(learn)
+def all_curves(learn, dls, rate, full):
+    rows = []
     for most in (7_000, 40_000):
-        part,need = curves(learn, dls, rate, a.full, most),floor(learn, dls, rate, most)
+        part,need = curves(learn, dls, rate, full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):
             for r in part[2*i:2*i+2]: r |= dict(limit=l, limit_is='multiply-adds for changed units only, at the rate of a large matrix product')
         rows += part
-    where = dict(machine=platform.processor() or platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), gmacs_per_cpu_second=round(rate/1e9, 1))
-    print(f"{'what':<96}{'ours':>9}{'rival':>9}{'ratio':>8}  {'asked':<8}{'limit':>9}")
-    for r in rows: print(f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>8.2f}  {r['asked']:<8}{r['limit']:>9.3g}")
-    print('CPU seconds on one thread, but for memory (MiB).', where)
-    out = Path(a.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as tmp: tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
+    return rows
+
+def main():
+    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls), recording=recording, recycling=recycling, checkpoints=checkpoints, large_models=large_models,
+                 **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}), smaller=lambda: smaller(learn), curves=lambda: all_curves(learn, dls, rate, a.full))
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json', type=Path)
+    p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts], help='measure these parts; the others are kept as `--out` has them')
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    rate = matmul_rate()
+    where = dict(machine=processor(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+    kept = []
+    if set(a.only) < set(parts) and a.out.exists():
+        before = json.loads(a.out.read_text())
+        if other := [k for k,v in where.items() if before['where'].get(k)!=v]: p.error(f'--only: {a.out} was measured elsewhere, with other {", ".join(other)}; choose another --out, or measure all')
+        kept = [r for r in before['rows'] if r['part'] not in a.only]
+    if {'scoring', 'smaller', 'curves'} & set(a.only):
+        dls = get_dls('mnist', seed=0)
+        learn = get_learner(dls, seed=0)
+        with learn.no_bar(), learn.no_logging(): train(learn)
+    elif 'auditing' in a.only: dls = get_dls('mnist', seed=0)
+    new = [dict(part=n)|r for n in parts if n in a.only for r in parts[n]()]
+    rows = sorted(kept+new, key=lambda r: [*parts].index(r['part']))
+    print(f"{'what':<96}{'ours':>9}{'rival':>9}{'ratio':>9}  {'asked':<8}{'limit':>9}")
+    for r in new: print(f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>9.3g}  {r['asked']:<8}{'' if r['limit'] is None else format(r['limit'], '.3g'):>9}")
+    where['gmacs_per_cpu_second'] = round(rate/1e9, 1)
+    print('CPU seconds on one thread, but for memory (MiB) and what names a graphics card (seconds by the clock).', where)
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(a.out) as tmp: tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
 
 if __name__ == '__main__': main()

@@ -207,6 +207,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.forget._bar': ('class_pruning.html#_bar', 'forgetprune/forget.py'),
                                     'forgetprune.forget._chain': ('class_pruning.html#_chain', 'forgetprune/forget.py'),
                                     'forgetprune.forget._check_scores': ('class_pruning.html#_check_scores', 'forgetprune/forget.py'),
+                                    'forgetprune.forget._checked': ('class_pruning.html#_checked', 'forgetprune/forget.py'),
                                     'forgetprune.forget._class_name': ('class_pruning.html#_class_name', 'forgetprune/forget.py'),
                                     'forgetprune.forget._compare': ('class_pruning.html#_compare', 'forgetprune/forget.py'),
                                     'forgetprune.forget._device': ('class_pruning.html#_device', 'forgetprune/forget.py'),

@@ -526,7 +526,7 @@ def from_torch_prune(cls:Cut,
     idx = {n: (m.weight_mask.flatten()==0).nonzero().flatten() for n,m in masked.items()}
     return cls(idx, {n: m.weight_orig.detach().take(idx[n]) for n,m in masked.items()}, {n: tuple(m.weight_orig.shape) for n,m in masked.items()})
 
-# %% ../nbs/03_class_pruning.ipynb #41a1bc89
+# %% ../nbs/03_class_pruning.ipynb #40eba0d6
 def _per_layer(k, n):
     "How many of n weights `k` means"
     if isinstance(k, bool) or not isinstance(k, (int, float)) and not hasattr(k, 'item'): raise ValueError(f'k={k!r} must be a number: weights per layer (int) or a fraction of each layer (float)')
@@ -546,11 +546,15 @@ def top_indices(
     above = (s>least).nonzero().flatten()
     return torch.cat([above, (s==least).nonzero().flatten()[:k-len(above)]]).sort().values
 
+def _checked(model, n, s):
+    "The scores `s` of the layer `n`, if they are such"
+    if s.shape != (w := _weight(model, n)).shape: raise ValueError(f'scores: those of layer {n!r} have shape {tuple(s.shape)}, its weight has {tuple(w.shape)}')
+    if s.isnan().any(): raise ValueError(f'scores: those of layer {n!r} hold NaN')
+    return s
+
 def _check_scores(model, scores):
     if not scores: raise ValueError('scores is empty')
-    for n,s in scores.items():
-        if s.shape != (w := _weight(model, n)).shape: raise ValueError(f'scores: those of layer {n!r} have shape {tuple(s.shape)}, its weight has {tuple(w.shape)}')
-        if s.isnan().any(): raise ValueError(f'scores: those of layer {n!r} hold NaN')
+    for n in scores: _checked(model, n, scores[n])
 
 def largest(
     model:nn.Module, # left unchanged
@@ -559,8 +563,9 @@ def largest(
     **meta # noted in the cut
 )->Cut:
     "The cut of the k largest scores of each layer"
-    _check_scores(model, scores)
-    return Cut.take(model, {n: top_indices(s, _per_layer(k, s.numel())) for n,s in scores.items()}, k=k.item() if hasattr(k, 'item') else k, **meta)
+    if not scores: raise ValueError('scores is empty')
+    chosen = {n: top_indices(_checked(model, n, s), _per_layer(k, s.numel())) for n,s in scores.items()} # one layer after the other: scores may be made when asked for
+    return Cut.take(model, chosen, k=k.item() if hasattr(k, 'item') else k, **meta)
 
 # %% ../nbs/03_class_pruning.ipynb #84a0b22d
 def class_accuracies(

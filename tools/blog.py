@@ -8,6 +8,7 @@ the modules are made from their docments. Sphinx does the rest; any warning of i
 """
 import argparse, importlib, inspect, json, re, shutil, sys, uuid
 from html import escape
+from itertools import groupby
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timezone
 from pathlib import Path
@@ -142,21 +143,26 @@ def listed(series):
     "The series for the home page"
     return '\n'.join(f'- {n.split("_")[0]} [{c["title"]}]({n}.ipynb): {c["summary"][0].lower()+c["summary"][1:]}. <span class="when">{c["date"].day} {c["date"]:%b %Y}, {c["minutes"]} min</span>' for n,c in series.items())
 
+speed_parts = dict(scoring='Scores', auditing='The audit', recording='Training, and watching it', recycling='Recycling', checkpoints='Large files', large_models='Large models', accelerated='On a graphics card', smaller='What cut networks cost', curves='Curves') # of bench/bench.py
+
 def speed():
     "The figures of bench/results.json as a page"
     r = json.loads((repo/'bench/results.json').read_text(encoding='utf-8'))
     w = r['where']
-    num = lambda v: '' if v!=v else f'{1e6*v:.3g}&nbsp;µs' if v < 1e-2 else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
-    rows = '\n'.join(f'| {cell_text(row["what"])}{"; limit: "+cell_text(row["limit_is"]) if row["limit_is"] else ""} | {num(row["ours"])} | {num(row["rival"])} | {row["ratio"]:.2f} | {row["asked"].replace("<", "&lt;").replace(" ", "&nbsp;")} | {num(row["limit"])} |' for row in r['rows'])
+    card = f'Rows that name {w["gpu"]} are seconds by the clock.' if w.get('gpu') else 'No graphics card was at hand.'
+    num = lambda v: '' if v is None else f'{1e6*v:.3g}&nbsp;µs' if v < 1e-3 else f'{1e3*v:.3g}&nbsp;ms' if v < 1e-2 else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
+    def line(row):
+        limit,ratio = f'<br><small>limit: {cell_text(row["limit_is"])}</small>' if row['limit_is'] else '',row['ratio']
+        asked = row['asked'].replace('<=', '≤').replace('>=', '≥').replace('<', '&lt;').replace(' ', '&nbsp;')
+        return f'| {cell_text(row["what"])}{limit} | {num(row["ours"])} | {num(row["rival"])} | {ratio:{".2f" if ratio >= 0.1 else ".2g"}} | {asked} | {num(row["limit"])} |'
+    tables = '\n\n'.join(f'## {speed_parts[n]}\n\n| what | ours | rival | ratio | asked | limit |\n|:---|---:|---:|---:|---:|---:|\n'+'\n'.join(line(row) for row in rows) for n,rows in groupby(r['rows'], lambda row: row['part']))
     return f'''# Speed
 
-What the chapters promise about speed, each as a ratio against the obvious alternative measured in the same run, with the least that must be done beside it. Made by `make bench ARGS="--out bench/results.json"` on {w["machine"]}, {w["cores"]} cores of which one was used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} billion multiply-adds per second in a large matrix product. Times are CPU seconds, memory is in MiB. No graphics card was at hand.
+What the chapters promise about speed, each as a ratio against the obvious alternative measured in the same run, with the least that must be done beside it. Made by `make bench ARGS="--out bench/results.json"` on {w["machine"]}, {w["cores"]} cores of which one was used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} billion multiply-adds per second in a large matrix product. Times are CPU seconds, memory is in MiB. {card}
 
-| what | ours | rival | ratio | asked | limit |
-|:---|---:|---:|---:|---:|---:|
-{rows}
+*Ratio* is what stands before the slash to what stands after it; *asked* is what we had set ourselves; *limit* is the least that must be done.
 
-*Ratio* is what stands before the slash to what stands after it, *asked* what we had set ourselves, *limit* the least that must be done.
+{tables}
 '''
 
 def stage(src):
