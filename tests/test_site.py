@@ -192,7 +192,8 @@ def test_no_serious_fault_of_accessibility(opened, pages, theme):
     for name in pages:
         if theme=='dark' and name.startswith('api/') and name!='api/forget.html': continue # made alike
         p = opened(name, theme=theme)
-        p.wait_for_timeout(100) # the theme writes its colours by script
+        p.wait_for_function("theme => document.documentElement.dataset.theme==theme && document.getAnimations().every(a => a.playState!='running')", arg=theme) # colours are written by script, and fade
+        p.wait_for_timeout(100)
         found = [(v['id'], v['nodes'][0]['html'][:200]) for v in axe.run(p, options=dict(preload=False, resultTypes=['violations'])).response['violations'] if v['impact'] in ('serious', 'critical')]
         assert not found, (name, found)
         p.context.close()
