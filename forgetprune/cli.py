@@ -437,7 +437,7 @@ def recycle_command(
     print(_by_block(cb).round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, history.csv, recycling.png, model.safetensors')
 
-# %% ../nbs/12_cli.ipynb #0e17c5c9
+# %% ../nbs/12_cli.ipynb #502626d4
 @app.command('sweep')
 def sweep_command(
     config:Path=typer.Argument(..., help='TOML file: experiment, seeds, [grid] with lists of values, [fixed] with single ones.'),
@@ -450,19 +450,27 @@ def sweep_command(
     c = read_config(config)
     sys.path.insert(0, str(Path.cwd())) # for functions beside the configuration
     fn = find_experiment(c['experiment'])
-    name = c['name'] or fn.__name__ # as `sweep` keeps them
-    check_cells(fn, cells_of(c['grid'], c['seeds']))
+    name,runs = c['name'] or getattr(fn, '__name__', None),cells_of(c['grid'], c['seeds']) # as `sweep` keeps them
+    if name is None: raise ValueError(f'{config}: {c["experiment"]} has no name to keep its rows under; add name = "..."')
+    check_cells(fn, runs)
     if store.exists() and not resume:
         with Store(store) as db: n = len(db.rows(name))
         if n: raise ValueError(f'--store {store} already has {n} rows of {name!r}; go on with --resume, or name another file')
-    df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=sys.stdout.isatty() and not as_json)
-    if as_json:
-        with Store(store) as db: rows = db.rows(name)
-        print(json.dumps([{**json.loads(cell), 'seed': seed, **json.loads(r['result'] or '{}'), 'seconds': r['seconds'], 'error': r['error']} for (cell,seed),r in rows.items()]))
+    try: df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=sys.stdout.isatty() and not as_json)
+    except KeyboardInterrupt:
+        with Store(store) as db: print(f'{len(db.rows(name))} rows of {name!r} are in {store}, of {len(runs)} runs that were asked for; go on with --resume', file=sys.stderr)
+        raise
+    known = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v # NaN is no JSON
+    if as_json: print(json.dumps([{n: known(v) for n,v in r.items()} for r in df.to_dict('records')]))
     else:
-        by = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1]
-        if df.error.isna().any() and by: print(over_seeds(df, by).round(3).to_string(index=False))
-        print(f'\n{df.error.isna().sum()} of {len(df)} runs are done; all rows are in {store}')
+        by,ok = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1],df[df.error.isna()]
+        table = over_seeds(df, by) if by and len(ok) else ()
+        if len(table): print(table.round(3).to_string(index=False))
+        elif len(ok): print(ok.drop(columns='error').round(3).to_string(index=False)) # no numbers to sum up, or nothing to tell apart
+        failed = df.error.dropna().map(lambda e: e.strip().splitlines()[-1])
+        for e,n in failed.value_counts().items(): print(f'{n} failed: {e}', file=sys.stderr)
+        if len(failed): print(f'`forgetprune sweep {config} --store {store} --resume` tries them again; with --json the tracebacks are shown', file=sys.stderr)
+        print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')
     if df.error.notna().any(): raise typer.Exit(1)
 
 # %% ../nbs/12_cli.ipynb #02142250

@@ -8,7 +8,7 @@ __all__ = ['neuron_hows', 'text_pieces', 'lm_loss', 'perplexity', 'body_layers',
            'forget_text', 'marking_tokens', 'token_mass', 'sample_text', 'RelearnedText', 'relearn_text', 'Streamed',
            'streamed']
 
-# %% ../nbs/10_language_models.ipynb #dcb2f992
+# %% ../nbs/10_language_models.ipynb #debd2730
 import copy, math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Callback, CancelFitException, DataLoaders, Learner, OptimWrapper
 from fastai.callback.progress import *
 from .data import TensorDL
-from .forget import Cut, KeepCut, _bar, _device, _feed, _like_weight, _n_items, _two, _xy, get_scores, largest, watching
+from .forget import Cut, KeepCut, _bar, _device, _feed, _like_weight, _n_items, _two, _xy, get_scores, largest, pick_layers, watching
 from .layers import ffns, inner, linears, unwrap
 from .magnitudes import neuron_cut
 
-# %% ../nbs/10_language_models.ipynb #e71c6182
+# %% ../nbs/10_language_models.ipynb #8e4e3caa
 def text_pieces(
     tokens:torch.Tensor, # numbers of tokens, shape (length of the text,)
     context:int, # tokens per piece
@@ -35,8 +35,10 @@ def text_pieces(
     "Pieces of a text for a causal language model"
     tokens = torch.as_tensor(tokens)
     for name,v in (('context', context), ('bs', bs), ('n', 1 if n is None else n)):
-        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
-    if tokens.ndim!=1 or len(tokens) <= context: raise ValueError(f'tokens: a text of more than context={context} tokens is needed, in one dimension; got shape {tuple(tokens.shape)}')
+        if not isinstance(v, int) or v < 1: raise ValueError(f'{name}={v!r} must be a whole number of at least 1')
+    if tokens.is_floating_point(): raise ValueError(f'tokens: numbers of tokens are needed, whole ones; got {tokens.dtype}')
+    if tokens.ndim!=1 or len(tokens) < context: raise ValueError(f'tokens: a text of at least context={context} tokens is needed, in one dimension; got shape {tuple(tokens.shape)}')
+    tokens = tokens.long()
     if n is None: at = torch.arange(0, len(tokens)-context+1, context)
     else: at = torch.randint(len(tokens)-context+1, (n,), generator=torch.Generator().manual_seed(seed))
     x = tokens.cpu()[at[:,None]+torch.arange(context)]
@@ -52,6 +54,16 @@ def lm_loss(
     "Cross-entropy of language models, our own and those of Transformers"
     return F.cross_entropy(getattr(out, 'logits', out).flatten(0, -2).float(), y.flatten(), ignore_index=-100, reduction=reduction)
 
+def _read(model, x):
+    "What `model` makes of `x`, and why not if it cannot"
+    config = getattr(unwrap(model), 'config', None)
+    if getattr(config, 'is_encoder_decoder', False) and not isinstance(x, Mapping): raise ValueError('dl: this model has an encoder and a decoder, so its batches must be dicts, with input_ids and labels, not pairs (x, y)')
+    try: return _feed(model, x)
+    except IndexError as e:
+        ids = x['input_ids'] if isinstance(x, Mapping) else x
+        known,most = getattr(config, 'vocab_size', '?'),getattr(config, 'max_position_embeddings', None) or getattr(model, 'max_len', '?')
+        raise ValueError(f'tokens: the model cannot read a piece of {ids.shape[-1]} tokens with numbers {int(ids.min())} to {int(ids.max())}; it knows {known} tokens (0 and up) and reads at most {most} at a time') from e
+
 @torch.no_grad()
 def perplexity(
     model:nn.Module, # left as it was found
@@ -63,11 +75,11 @@ def perplexity(
         for b in dl:
             x,y = _xy(b, _device(model), model)
             if y is None: raise ValueError('dl: its batches hold no answers; they must be pairs (x, y), see text_pieces, or dicts with labels')
-            total,n = total+lm_loss(_feed(model, x), y, 'sum').item(),n+int((y!=-100).sum())
+            total,n = total+lm_loss(_read(model, x), y, 'sum').item(),n+int((y!=-100).sum())
     if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
     return math.exp(total/n) if not total/n >= 700 else float('inf')
 
-# %% ../nbs/10_language_models.ipynb #3820c4a0
+# %% ../nbs/10_language_models.ipynb #b10c6b3f
 def body_layers(
     model:nn.Module # any language model
 )->dict: # name to module
@@ -77,7 +89,8 @@ def body_layers(
     heads = {id(l) for e in ends if e is not None for l in e.modules()}
     body = getattr(m, 'base_model', m)
     inside = {id(l) for l in body.modules()} if isinstance(body, nn.Module) else {id(l) for l in m.modules()}
-    res = {n: l for n,l in inner(m).items() if id(l) in inside and id(l) not in heads and not isinstance(l, nn.Conv2d)}
+    there = linears(m) if hasattr(m, 'get_input_embeddings') else inner(m) # where embedding and head are known, all the rest is body
+    res = {n: l for n,l in there.items() if id(l) in inside and id(l) not in heads and not isinstance(l, nn.Conv2d) and not any(w in n for w in ('pooler', 'embedding'))}
     if not res: raise ValueError(f'model has no inner linear layer to cut; it has {", ".join(linears(m)) or "none at all"}')
     return res
 
@@ -116,7 +129,7 @@ def top_neurons(
     if not 0 <= share <= 1: raise ValueError(f'share={share} must lie between 0 and 1')
     return {n: s.cpu().argsort(descending=True, stable=True)[:round(share*len(s))].sort().values for n,s in scores.items()}
 
-# %% ../nbs/10_language_models.ipynb #a3aab92e
+# %% ../nbs/10_language_models.ipynb #59c96b05
 def _smaller(layer, keep, dim):
     "The linear layer (or Conv1D) with some of its rows (dim 0: outputs) or columns (dim 1: inputs)"
     res,linear = copy.copy(layer),isinstance(layer, nn.Linear)
@@ -139,6 +152,7 @@ def shrink(
     x=None # see `layers.ffns`
 )->nn.Module: # a smaller copy; `config` follows if all blocks have lost the same number
     "Remove neurons for good: smaller matrices, same outputs as with those neurons' weights at zero"
+    if neurons is not None and not isinstance(neurons, Mapping): raise ValueError(f'neurons: a dict of block name to numbers of neurons is needed, as top_neurons makes it, not {type(neurons).__name__}')
     res = copy.deepcopy(unwrap(model))
     blocks = {f.name: f for f in ffns(res, x)}
     if neurons is None: neurons = {n: (f.columns()==0).all(1).nonzero().flatten() for n,f in blocks.items()}
@@ -157,7 +171,7 @@ def shrink(
         for layer,dim in ((f.up, 0), (f.gate, 0), (f.down, 1)):
             if layer is None: continue
             parent,_,own = names[id(layer)].rpartition('.')
-            setattr(res.get_submodule(parent), own, _smaller(layer, keep, dim))
+            setattr(res.get_submodule(parent), own, _smaller(res.get_submodule(names[id(layer)]), keep, dim)) # which may be the second matrix of one block and the first of the next
     if hasattr(res, 'config'):
         there = [a for a in _sizes if hasattr(res.config, a)]
         if there and len(set(left.values()))==1: [setattr(res.config, a, next(iter(left.values()))) for a in there]
@@ -186,13 +200,15 @@ def weight_cuts(model, scores): return lambda k: largest(model, scores, k)
 
 def neuron_cuts(model, scores, x=None): return lambda share: neuron_cut(model, top_neurons(scores, share), x)
 
-# %% ../nbs/10_language_models.ipynb #8348df53
+# %% ../nbs/10_language_models.ipynb #0ccdd506
 def plot_perplexities(
     curves:pd.DataFrame, # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
     by:str, # column that labels the lines
     gold:tuple=None, # perplexities of a model that never saw the text: (target, retain)
     title:str='', target_name:str='target', retain_name:str='retained text',
-    xmax:float=None # where the horizontal axis ends
+    xmax:float=None, # where the horizontal axis ends
+    controls:tuple=(), # labels to be drawn in grey
+    mark:float=None # perplexity on the kept text to be marked by a line
 ):
     "Perplexity on the unwanted text against that on the kept one; returns the figure"
     import matplotlib.pyplot as plt
@@ -201,16 +217,17 @@ def plot_perplexities(
     groups = list(curves.groupby(by, sort=False))
     for j,(n,g) in enumerate(groups):
         m = np.exp(np.log(g[['k', 'target', 'retain']].assign(k=g.k.where(g.k>0, 1.))).groupby(g.k)[['target', 'retain']].mean())
-        ax.plot(m.retain, m.target, marker='os^DvPX*<>h'[j%11], ls=('-', '--', '-.', ':')[j%4], ms=4, lw=1.3, color=plt.get_cmap('viridis')(0.9*j/max(len(groups)-1, 1)), label=n)
+        ax.plot(m.retain, m.target, marker='os^DvPX*<>h'[j%11], ls=('-', '--', '-.', ':')[j%4], ms=4, lw=1.3, color='0.6' if n in controls else plt.get_cmap('viridis')(0.9*j/max(len(groups)-1, 1)), label=n)
     if gold is not None: ax.plot(gold[1], gold[0], '*', ms=15, color='#d95f02', mec='k', label='gold', ls='')
     ax.set(xscale='log', yscale='log', xlabel=f'perplexity on {retain_name}', ylabel=f'perplexity on {target_name}')
+    if mark: ax.axvline(mark, color='0.4', ls=':', lw=1.2)
     if xmax: ax.set_xlim(right=xmax)
-    for axis in (ax.xaxis, ax.yaxis): axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); axis.set_minor_locator(NullLocator()); axis.set_major_formatter('{x:g}')
+    for axis,(low,high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())): axis.set_major_locator(LogLocator(subs=range(1, 10) if high < 4*low else (1, 1.5, 2, 3, 5, 7))); axis.set_minor_locator(NullLocator()); axis.set_major_formatter('{x:g}')
     ax.grid(alpha=0.25); ax.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/10_language_models.ipynb #015add86
+# %% ../nbs/10_language_models.ipynb #5e15ffb9
 @dataclass(repr=False)
 class ForgottenText:
     "What `forget_text` found: the cut (applied), its size, what was looked at on the way, and the neurons if it consists of such"
@@ -218,6 +235,14 @@ class ForgottenText:
     def __repr__(self):
         a,b = self.curve.iloc[0],self.curve[self.curve.k==self.share].iloc[0]
         return f'{len(self.cut):,} weights cut ({self.share:.1%} of the {"neurons" if self.neurons is not None else "weights"} by {self.criterion}): perplexity {a.target:.1f} -> {b.target:.1f} on the target, {a.retain:.1f} -> {b.retain:.1f} on the rest (validation)'
+
+def _body_or(model, layers):
+    "The layers asked for, with a word if they are not in the body"
+    body = body_layers(model)
+    if layers is None: return body
+    layers,inside = pick_layers(model, layers),{id(l.weight) for l in body.values()}
+    if out := [n for n,l in layers.items() if id(l.weight) not in inside]: warnings.warn(f'layers={", ".join(out)}: not inside the body of the model; to cut an embedding or a head forgets words, not what is known', stacklevel=3)
+    return layers
 
 def forget_text(
     model:nn.Module, # cut in place; `.cut.undo(model)` puts everything back
@@ -228,39 +253,47 @@ def forget_text(
     criterion='neurons', # 'neurons', or a name in `criteria` (single weights), or a function like them
     budget:float=0.1, # by what share the perplexity on the rest may rise
     layers=None, # for weights: see `forget.pick_layers`; `body_layers(model)` if omitted
-    looks:int=8, # halvings of the interval in which the size is searched
+    looks:int=10, # halvings of the interval in which the size is searched, on a logarithmic scale from 1/10,000 to all; ten find it to a hundredth
     x=None # see `layers.ffns`
 )->ForgottenText:
     "Cut as much for the target as the rest can bear"
-    if not budget > 0: raise ValueError(f'budget={budget} must be above 0: by what share perplexity on the rest may rise, for example 0.1')
-    if looks < 1: raise ValueError(f'looks={looks} must be at least 1')
+    if not isinstance(budget, (int, float)) or not budget > 0: raise ValueError(f'budget={budget!r} must be a number above 0: by what share perplexity on the rest may rise, for example 0.1')
+    if not isinstance(looks, int) or looks < 1: raise ValueError(f'looks={looks!r} must be a whole number of at least 1')
+    for name,dl in (('target', target), ('rest', rest), ('valid_target', valid_target), ('valid_rest', valid_rest)):
+        if iter(dl) is dl: raise ValueError(f'{name}: it is read more than once; give a loader or a list, not a generator')
+        if next(iter(dl), None) is None: raise ValueError(f'{name} holds no batch')
     if criterion=='neurons' and layers is not None: raise ValueError("layers: neurons are cut in all feed-forward blocks; leave layers out, or score weights by another criterion")
     if criterion=='neurons': scores = neuron_scores(model, target, rest, x=x); cut_at = neuron_cuts(model, scores, x)
-    else: cut_at = weight_cuts(model, get_scores(criterion, model, target, rest, layers or body_layers(model), loss_func=lm_loss))
+    else: cut_at = weight_cuts(model, get_scores(criterion, model, target, rest, _body_or(model, layers), loss_func=lm_loss))
     look = lambda k: perplexity_curve(model, cut_at, [float(k)], valid_target, valid_rest)
-    rows,low,high = [look(0.)],0.,1.
+    rows,low,high,share = [look(0.)],-4.,0.,0. # powers of ten
     if not np.isfinite(rows[0].retain[0]): raise ValueError(f'model: its perplexity on the rest is {rows[0].retain[0]} before anything is cut')
     for _ in range(looks):
         mid = (low+high)/2
-        rows.append(look(mid))
-        if rows[-1].retain[0] <= (1+budget)*rows[0].retain[0]: low = mid
+        rows.append(look(10**mid))
+        if rows[-1].retain[0] <= (1+budget)*rows[0].retain[0]: low,share = mid,10**mid
         else: high = mid
-    cut = cut_at(low)
-    cut.meta.update(criterion=str(criterion), share=low)
+    cut = cut_at(share)
+    if not len(cut): warnings.warn(f'nothing was cut: even the least cut that was tried, {10**mid:.2%}, costs the rest more than budget={budget}', stacklevel=2)
+    cut.meta.update(criterion=str(criterion), share=share)
     cut.apply(model)
-    return ForgottenText(cut, low, budget, criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion)), pd.concat(rows).sort_values('k', ignore_index=True), top_neurons(scores, low) if criterion=='neurons' else None)
+    return ForgottenText(cut, share, budget, criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion)), pd.concat(rows).sort_values('k', ignore_index=True), top_neurons(scores, share) if criterion=='neurons' else None)
 
-# %% ../nbs/10_language_models.ipynb #34c52120
+# %% ../nbs/10_language_models.ipynb #c3fcf34a
 def marking_tokens(
     target:torch.Tensor, # tokens of the text
     rest:torch.Tensor, # tokens of the other
     n:int=100, # how many
     at_least:float=1e-4 # share of the target that a token must make up
-)->torch.Tensor: # numbers of tokens, the most telling first
+)->torch.Tensor: # numbers of tokens, the most telling first; fewer than `n` if no more are common enough
     "Tokens that are common in one text and rare in the other, by the ratio of their shares"
+    for name,t in (('target', target), ('rest', rest)):
+        if not len(t): raise ValueError(f'{name}: the text is empty')
+    if n < 1: raise ValueError(f'n={n} must be at least 1')
     size = int(max(target.max(), rest.max()))+1
     a,b = [(t.flatten().bincount(minlength=size)+0.5)/t.numel() for t in (target, rest)]
-    return torch.where(a>at_least, a/b, 0.).argsort(descending=True)[:n]
+    ratio = torch.where(a>at_least, a/b, 0.)
+    return ratio.argsort(descending=True)[:min(n, int((ratio>0).sum()))]
 
 @torch.no_grad()
 def token_mass(
@@ -269,18 +302,18 @@ def token_mass(
     tokens:torch.Tensor # numbers of tokens
 )->float: # 0..1
     "Mean probability that `model` gives to `tokens`, over all positions that are asked for"
-    total,n = 0.,0
+    tokens,total,n = torch.as_tensor(tokens).unique(),0.,0
     with watching(model, {}, None):
         for b in dl:
             x,y = _xy(b, _device(model), model)
-            out = _feed(model, x)
-            p = getattr(out, 'logits', out).float().softmax(-1)[...,torch.as_tensor(tokens, device=_device(model))].sum(-1)
+            out = _read(model, x)
+            p = getattr(out, 'logits', out).float().softmax(-1)[...,tokens.to(_device(model))].sum(-1)
             if y is not None: p = p[y!=-100]
             total,n = total+p.sum().item(),n+p.numel()
     if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
     return total/n
 
-# %% ../nbs/10_language_models.ipynb #81868783
+# %% ../nbs/10_language_models.ipynb #ec531b3d
 @torch.no_grad()
 def sample_text(
     model:nn.Module, # a causal language model; left as it was found
@@ -291,16 +324,20 @@ def sample_text(
     seed:int=0
 )->torch.Tensor: # the tokens that were written
     "Let a model write"
+    prompt = torch.as_tensor(prompt)
+    if prompt.ndim!=1 or not len(prompt): raise ValueError(f'prompt: at least one token is needed to begin with, in one dimension; got shape {tuple(prompt.shape)}')
+    for name,v in (('n', n), ('context', context)):
+        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
     if not temperature > 0: raise ValueError(f'temperature={temperature} must be above 0; the smaller, the more the likeliest token is preferred')
     g,t = torch.Generator().manual_seed(seed),prompt.cpu()
     with watching(model, {}, None):
         for _ in range(n):
-            out = _feed(model, t[None,-context:].to(_device(model)))
+            out = _read(model, t[None,-context:].to(_device(model)))
             p = (getattr(out, 'logits', out)[0,-1].float()/temperature).softmax(-1).cpu()
             t = torch.cat([t, torch.multinomial(p, 1, generator=g)])
     return t[len(prompt):]
 
-# %% ../nbs/10_language_models.ipynb #76e5c9cc
+# %% ../nbs/10_language_models.ipynb #bf005ea9
 class RelearnedText(Callback):
     "Counts the tokens of the target until the perplexity on `look` is down to `goal`, then stops the training"
     order,run_valid = 110,False # after `KeepCut`
@@ -337,6 +374,9 @@ def relearn_text(
 )->RelearnedText: # `.n_tokens` (None if it gave up), `.looked`: (tokens, perplexity)
     "Teach a copy of the model both texts until it knows the target again"
     if not goal > 1: raise ValueError(f'goal={goal} is a perplexity and must be above 1')
+    for name,v in (('context', context), ('bs', bs), ('most', most)):
+        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
+    if not 0 < lr < math.inf: raise ValueError(f'lr={lr} must be above 0, for example 3e-4')
     steps,parts = math.ceil(most/(bs*context)),[]
     for i,t in enumerate((target, rest)): parts.append([v.view(steps, bs, context) for v in text_pieces(t, context, steps*bs, seed=2*seed+i).tensors])
     data = TensorDL(TensorDataset(*[torch.cat(v, 1).flatten(0, 1) for v in zip(*parts)]), bs=2*bs)
@@ -347,7 +387,7 @@ def relearn_text(
         learn.fit(1, lr)
     return seen
 
-# %% ../nbs/10_language_models.ipynb #fd961b4f
+# %% ../nbs/10_language_models.ipynb #e8d0d9b2
 class Streamed(Mapping):
     "Scores that are computed layer by layer, each time they are asked for; made by `streamed`"
     def __init__(self, means, c=0): self.means,self.c,self.pairs = means,c,means.of(c)
@@ -364,4 +404,4 @@ def streamed(
     layers=None # see `forget.pick_layers`; `body_layers(model)` if omitted
 )->Streamed: # can stand wherever scores can
     "The MAAV difference of a large model"
-    return Streamed(_two(model, target, rest, layers or body_layers(model)))
+    return Streamed(_two(model, target, rest, _body_or(model, layers)))

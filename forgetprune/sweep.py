@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['cells_of', 'check_cells', 'Store', 'sweep', 'over_seeds', 'plot_sweep', 'read_config']
 
-# %% ../nbs/11_at_scale.ipynb #f47797d6
-import contextlib, hashlib, inspect, itertools, json, math, operator, socket, sqlite3, sys, time, traceback, warnings
+# %% ../nbs/11_at_scale.ipynb #3cbe716c
+import contextlib, copy, hashlib, inspect, itertools, json, math, operator, socket, sqlite3, sys, time, traceback, warnings
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +14,7 @@ import joblib, numpy as np, pandas as pd
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from fastprogress.fastprogress import progress_bar
 
-# %% ../nbs/11_at_scale.ipynb #035f2349
+# %% ../nbs/11_at_scale.ipynb #dc62679b
 def _plain(v):
     "A value as JSON knows it; numpy's and PyTorch's scalars become numbers"
     if hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ()) or hasattr(v, 'numel') and v.numel()==1: return v.item()
@@ -28,6 +28,13 @@ def _text(what, /, **parts):
         bad = next(n for n,v in parts.items() if not _is_json(v))
         raise ValueError(f'{what}: {bad}={parts[bad]!r:.80} cannot be written down; use numbers, strings, None, and lists or dicts of them') from None
 
+def _same(v):
+    "Equal numbers as one: 1, 1.0 and True"
+    v = _plain(v)
+    if isinstance(v, dict): return {n: _same(x) for n,x in v.items()}
+    if isinstance(v, list): return [_same(x) for x in v]
+    return int(v) if isinstance(v, bool) or isinstance(v, float) and v.is_integer() else v
+
 def _is_json(v):
     try: json.dumps(_plain(v))
     except TypeError: return False
@@ -39,7 +46,10 @@ def cells_of(
 )->list: # of dicts, each with a `seed`
     "All runs that a grid asks for, each once"
     given = seeds
+    if not isinstance(grid, dict) and not (isinstance(grid, (list, tuple)) and all(isinstance(c, dict) for c in grid)): raise ValueError(f'grid={grid!r:.80} must be a dict of name to list of values, or a list of dicts, one per cell')
+    if bad := [n for c in ([grid] if isinstance(grid, dict) else grid) for n in c if not isinstance(n, str)]: raise ValueError(f'grid: {bad[0]!r} must be the name of an argument')
     try:
+        if not hasattr(seeds, '__iter__') and not 0 < operator.index(seeds) <= 10**6: raise ValueError(f'seeds={seeds} must be how many there are, from 1 to a million, or a list of whole numbers')
         seeds = list(seeds) if hasattr(seeds, '__iter__') else range(operator.index(seeds))
         if any(isinstance(s, bool) for s in [given, *seeds]): raise TypeError
         seeds = [operator.index(s) for s in seeds]
@@ -52,8 +62,7 @@ def cells_of(
     if any('seed' in c for c in grid): raise ValueError('grid: `seed` is set by seeds=, not by the grid')
     if taken := sorted({n for c in grid for n in c} & {'error', 'seconds'}): raise ValueError(f'grid: {taken[0]!r} is the name of a column of the result; call it something else')
     if not res: raise ValueError('grid and seeds: there is nothing to run, since one of the lists is empty')
-    keys = [_text('grid', **c) for c in res]
-    if twice := [k for k,n in Counter(keys).items() if n > 1]: raise ValueError(f'grid: {twice[0]} comes twice; a run is done once')
+    if twice := [k for k,n in Counter(_text('grid', **_same(c)) for c in res).items() if n > 1]: raise ValueError(f'grid: {twice[0]} comes twice (1, 1.0 and true are one value); a run is done once')
     return res
 
 def check_cells(
@@ -66,7 +75,7 @@ def check_cells(
         try: sig.bind(**c)
         except TypeError as e: raise ValueError(f'grid: {getattr(fn, "__name__", fn)} cannot be called with {", ".join(c)} ({e}); it takes {", ".join(sig.parameters)}') from None
 
-# %% ../nbs/11_at_scale.ipynb #784f6539
+# %% ../nbs/11_at_scale.ipynb #bed9ce75
 _table = '''CREATE TABLE IF NOT EXISTS runs (name TEXT NOT NULL, cell TEXT NOT NULL, seed INTEGER NOT NULL, result TEXT, error TEXT,
 seconds REAL, finished TEXT, host TEXT, code TEXT, PRIMARY KEY (name, cell, seed))'''
 
@@ -75,6 +84,7 @@ class Store:
     def __init__(self,
         path # of the file; made if it is not there
     ):
+        if not isinstance(path, (str, Path)) or str(path) in ('', ':memory:'): raise ValueError(f'store={path!r} must be the path of a file')
         self.path = Path(path)
         if not self.path.parent.is_dir(): raise ValueError(f'store={str(path)!r}: there is no folder {self.path.parent}')
         try:
@@ -90,6 +100,11 @@ class Store:
         except sqlite3.DatabaseError as e: raise ValueError(f'store={str(path)!r} cannot be used as a store ({e}); name another file') from None
     def __enter__(self): return self
     def __exit__(self, *_): self.db.close()
+    def check_writable(self):
+        "Refuse a file that rows cannot be written to"
+        try:
+            with self.db: self.db.execute('BEGIN IMMEDIATE')
+        except sqlite3.OperationalError as e: raise ValueError(f'store={str(self.path)!r} cannot be written ({e}); check its permissions and those of its folder') from None
     def add(self, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
         "Write a row at once; it replaces an earlier one of the same run, but a failure never replaces a success"
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
@@ -100,35 +115,41 @@ class Store:
                     seconds=excluded.seconds, finished=excluded.finished, host=excluded.host, code=excluded.code WHERE excluded.error IS NULL OR runs.error IS NOT NULL""", row)
                 return
             except sqlite3.OperationalError as e:
-                if wait is None: raise
+                if wait is None or 'readonly' in str(e): raise ValueError(f'store={str(self.path)!r} cannot be written ({e}); rows that are there are safe, the others run again in the next sweep') from None
                 warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s', stacklevel=2)
                 time.sleep(wait)
     def rows(self, name=None):
         "(cell, seed) to the rest of its row"
         got = self.db.execute('SELECT cell, seed, result, error, seconds, finished, host, code FROM runs'+(' WHERE name=?' if name else ''), (name,) if name else ())
         return {(r[0], r[1]): dict(zip(('result', 'error', 'seconds', 'finished', 'host', 'code'), r[2:])) for r in got}
+    def result(self, key, row):
+        "What came out, as a dict"
+        try: return json.loads(row['result'] or '{}')
+        except json.JSONDecodeError as e: raise ValueError(f'store={str(self.path)!r}: the result of {key} is damaged ({e}); delete that row') from None
     def names(self): return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
 
 def _print_of(fn):
-    "A fingerprint of the source of a function; None if it has none"
+    "A fingerprint of a function: where it stands, its source, and what it was made with; None if it has none"
     f = inspect.unwrap(getattr(fn, 'func', fn))
     try: source = inspect.getsource(f)
     except (OSError, TypeError): return None
-    def simple(v): return v if isinstance(v, (int, float, str, type(None), tuple)) else type(v).__name__
-    held = [simple(c.cell_contents) for c in getattr(f, '__closure__', None) or ()]+[simple(v) for v in getattr(f, '__defaults__', None) or ()] # what a closure was made with counts as source
-    return hashlib.sha256(repr((source, held)).encode()).hexdigest()[:16]
+    def simple(v): return _text('held', v=v) if _is_json(v) else getattr(v, '__qualname__', type(v).__name__)
+    held = [simple(c.cell_contents) for c in getattr(f, '__closure__', None) or ()]+[simple(v) for v in getattr(f, '__defaults__', None) or ()]
+    held += [simple(v) for v in getattr(fn, 'args', ())]+[(n, simple(v)) for n,v in sorted(getattr(fn, 'keywords', {}).items())] # of a partial
+    return hashlib.sha256(repr((f.__module__, f.__qualname__, source, held)).encode()).hexdigest()[:16]
 
-# %% ../nbs/11_at_scale.ipynb #10cf152d
+# %% ../nbs/11_at_scale.ipynb #9f521159
 def _one(fn, cell, seed):
     "Row of one run: what came out, or the traceback"
-    t,res = time.perf_counter(),dict(result=None, error=None)
+    t,res,key = time.perf_counter(),dict(result=None, error=None),_text('grid', **cell) # written down before `fn` can change it
     try:
-        with contextlib.redirect_stdout(sys.stderr): out = fn(**cell, seed=seed) # what a run prints is no result
+        with contextlib.redirect_stdout(sys.stderr): out = fn(**copy.deepcopy(cell), seed=seed) # what a run prints is no result
         if not isinstance(out, dict): raise TypeError(f'fn returned {type(out).__name__}; a dict of name to number (or string) is needed')
         if clash := sorted(set(out) & {*cell, 'seed', 'seconds', 'error'}): raise ValueError(f'fn returned {clash[0]!r}, which is the name of another column')
         res['result'] = _text('fn', **out)
-    except (Exception, SystemExit): res['error'] = traceback.format_exc()
-    return dict(cell=_text('grid', **cell), seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(), **res)
+    except KeyboardInterrupt: raise
+    except BaseException: res['error'] = traceback.format_exc()
+    return dict(cell=key, seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(), **res)
 
 # %% ../nbs/11_at_scale.ipynb #953d5f90
 def _spread_out(fn, todo, n_jobs, started):
@@ -159,7 +180,7 @@ def _rows(fn, todo, n_jobs):
             done.add(ran(row)); yield row
         todo = [c for c in todo if key(c) not in done]
 
-# %% ../nbs/11_at_scale.ipynb #12fe7ad8
+# %% ../nbs/11_at_scale.ipynb #5e1fbffc
 def _jobs(n_jobs):
     "How many processes: as asked, as `joblib.parallel_config` says, else one per core"
     if n_jobs is not None: return n_jobs
@@ -168,7 +189,7 @@ def _jobs(n_jobs):
 
 def _warn_if_changed(rows, code, name):
     old = sum(r['code'] is not None and code is not None and r['code']!=code and r['error'] is None for r in rows)
-    if old: warnings.warn(f'{old} rows of {name!r} were computed by a function whose source has changed since. If that matters, sweep under another name= or into another store.', stacklevel=3)
+    if old: warnings.warn(f'{old} rows of {name!r} were computed by another function, or by one whose source or fixed arguments have changed since. If that matters, sweep under another name= or into another store.', stacklevel=3)
 
 def sweep(
     fn, # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
@@ -181,6 +202,8 @@ def sweep(
     progress:bool=True # show a bar with the time that is left?
 )->pd.DataFrame: # one row per run in the order of the grid: the cell, `seed`, what came out, `seconds`, `error` (None, or a traceback)
     "Run a grid of experiments, each once, and keep every row as soon as it is there"
+    if not callable(fn): raise ValueError(f'fn={fn!r} must be a function')
+    if not isinstance(name, (str, type(None))): raise ValueError(f'name={name!r} must be a string')
     runs,name,code = cells_of(grid, seeds),name or getattr(fn, '__name__', '<'),_print_of(fn)
     if name.startswith('<'): raise ValueError('name: a lambda or partial function has no name to keep its rows under; give one, for example name="widths"')
     check_cells(fn, runs)
@@ -189,15 +212,16 @@ def sweep(
         there = db.rows(name)
         _warn_if_changed([there[k] for k in keys if k in there], code, name)
         todo = [c for c,k in zip(runs, keys) if k not in there or retry and there[k]['error']]
+        if todo: db.check_writable()
         rows = _rows(fn, todo, _jobs(n_jobs))
         for row in progress_bar(rows, total=len(todo)) if progress and todo else rows: db.add(name, code=code, **row)
         there = db.rows(name)
-    res = pd.DataFrame([{**c, **json.loads(there[k]['result'] or '{}'), 'seconds': there[k]['seconds'], 'error': there[k]['error']} for c,k in zip(runs, keys)])
+        res = pd.DataFrame([{**c, **db.result(k, there[k]), 'seconds': there[k]['seconds'], 'error': there[k]['error']} for c,k in zip(runs, keys)])
     res.attrs['grid'] = list(dict.fromkeys(n for c in runs for n in c if n!='seed'))
     if n := int(res.error.notna().sum()): warnings.warn(f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into this store tries them again', stacklevel=2)
     return res
 
-# %% ../nbs/11_at_scale.ipynb #2b669eae
+# %% ../nbs/11_at_scale.ipynb #2d5a102c
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
     by, # column or columns that tell cells apart
@@ -212,6 +236,7 @@ def over_seeds(
     if not 0 < level < 1: raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
     if values is None: values = [c for c in df.select_dtypes('number').columns if c not in (*by, *df.attrs.get('grid', ()), 'seed', 'seconds')]
     ok = df[df.error.isna()] if 'error' in df else df
+    if bad := [v for v in ([values] if isinstance(values, str) else values) if not pd.api.types.is_numeric_dtype(ok[v]) and ok[v].notna().any()]: raise ValueError(f'values: column {bad[0]!r} holds no numbers')
     rows = []
     for key,g in ok.assign(**{b: ok[b].map(str) for b in by if ok[b].map(lambda v: isinstance(v, (list, dict))).any()}).groupby(by, sort=False, dropna=False):
         for v in [values] if isinstance(values, str) else values:
@@ -221,7 +246,7 @@ def over_seeds(
             rows.append({**dict(zip(by, key)), 'value': v, 'n': n, 'mean': m, 'sd': s, 'low': m-half, 'high': m+half})
     return pd.DataFrame(rows)
 
-# %% ../nbs/11_at_scale.ipynb #6c7c2227
+# %% ../nbs/11_at_scale.ipynb #72945a8a
 def plot_sweep(
     df:pd.DataFrame, # from `sweep`
     x:str, # column along the horizontal axis, numbers or names
@@ -233,7 +258,10 @@ def plot_sweep(
 ):
     "Means with confidence intervals, and every run as a small mark; returns the figure"
     import matplotlib.pyplot as plt
+    if lost := [c for c in (x, y, by) if c is not None and c not in df]: raise ValueError(f'x, y, by: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
+    if x==y: raise ValueError(f'x and y are both {x!r}; choose two columns')
     ok = df[df.error.isna()] if 'error' in df else df
+    ok = ok.assign(**{c: ok[c].map(str) for c in (x, by) if c is not None and ok[c].map(lambda v: isinstance(v, (list, dict))).any()})
     if not len(ok): raise ValueError('df: no run succeeded, so there is nothing to draw; look at its column `error`')
     names = None if pd.api.types.is_numeric_dtype(ok[x]) else list(dict.fromkeys(ok[x]))
     at = (lambda v: v.map(names.index).astype(float)) if names else (lambda v: v.astype(float))
@@ -241,6 +269,7 @@ def plot_sweep(
     fig,ax = plt.subplots(figsize=(max(5., 1.3*len(names or [])+1.5), 3.4))
     for j,(g,d) in enumerate(groups):
         s,color = over_seeds(d.rename(columns={x: '_x'}), '_x', y, level),plt.get_cmap('viridis')(0.85*j/max(len(groups)-1, 1))
+        if not names: s = s.sort_values('_x')
         shift = (j-(len(groups)-1)/2)*0.16 if names else 0
         ax.plot(at(d[x])+shift+(0.05 if names else 0), d[y], '.', ms=3, color=color, alpha=0.6)
         ax.errorbar(at(s['_x'])+shift, s['mean'], [s['mean']-s.low, s.high-s['mean']], marker='os^DvPX*'[j%8], ls='' if names else ('-', '--', '-.', ':')[j%4], color=color, ms=5, capsize=3, lw=1.3, label=g)
@@ -250,7 +279,7 @@ def plot_sweep(
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/11_at_scale.ipynb #6941728e
+# %% ../nbs/11_at_scale.ipynb #94717123
 def read_config(
     path # of a TOML file
 )->dict: # experiment, seeds, grid (name to list of values)
@@ -260,6 +289,7 @@ def read_config(
     try: c = tomllib.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e: raise ValueError(f'{path} is not a TOML file that can be read ({e})') from None
     if odd := sorted(set(c)-{'experiment', 'seeds', 'grid', 'fixed', 'name'}): raise ValueError(f'{path}: {odd[0]!r} is unknown; there are experiment, name, seeds, [grid] and [fixed]')
+    if not isinstance(c.get('name'), (str, type(None))): raise ValueError(f'{path}: name = {c["name"]!r} must be a string')
     if not isinstance(c.get('experiment'), str): raise ValueError(f'{path}: experiment = "..." is needed, the name of an experiment or "package.module:function"')
     seeds = c.get('seeds', 1)
     if isinstance(seeds, bool) or not (isinstance(seeds, int) and seeds > 0 or isinstance(seeds, list) and seeds and all(type(s) is int for s in seeds)): raise ValueError(f'{path}: seeds = {seeds!r} must be how many there are, or a list of whole numbers')

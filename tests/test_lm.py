@@ -1,6 +1,7 @@
 "Language models: what may be cut, neurons, really smaller, perplexity, relearning"
 import copy, math
 import pytest, torch
+from torch import nn
 from hypothesis import given, settings, strategies as st
 from conftest import same_state
 transformers = pytest.importorskip('transformers')
@@ -120,7 +121,7 @@ def test_pieces():
     assert x.shape==(5, 10) and torch.equal(x.flatten(), t) and torch.equal(y[:,:-1], x[:,1:]) and (y[:,-1]==-100).all()
     a,b = text_pieces(t, 10, n=7, seed=3).tensors[0],text_pieces(t, 10, n=7, seed=3).tensors[0]
     assert torch.equal(a, b) and (a.diff(dim=1)==1).all() and len(a)==7
-    for bad in (t[:10], t.view(5, 10)):
+    for bad in (t[:9], t.view(5, 10)):
         with pytest.raises(ValueError, match='tokens'): text_pieces(bad, 10)
     with pytest.raises(ValueError, match='no batch'): perplexity(make('gpt2'), [])
 
@@ -265,3 +266,48 @@ def test_curve_leaves_the_model_even_if_it_fails(model):
     assert same_state(before, m.state_dict()) and c.weights.is_monotonic_increasing and c.target[0]==perplexity(m, t)
     with pytest.raises(ValueError): perplexity_curve(m, lambda k: largest(m, s, k), [0.3], t, [])
     assert same_state(before, m.state_dict())
+
+def test_a_layer_of_two_blocks_is_made_smaller_on_both_sides():
+    torch.manual_seed(0)
+    m,x = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 3)),torch.randn(4, 6)
+    chosen = top_neurons({f.name: torch.rand(len(f)) for f in ffns(m)}, 0.5)
+    assert len(chosen)==2
+    neuron_cut(m, chosen).apply(m)
+    for small in (shrink(m, chosen), shrink(m)):
+        assert small[2].weight.shape==(4, 5) and torch.allclose(small(x), m(x), atol=1e-6)
+
+def test_small_shares_are_found_and_nothing_cut_is_said(model):
+    m,up,down = copy.deepcopy(model[0]),*model[1:]
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    got = forget_text(m, t, r, t, r, 'magnitude', budget=0.05, looks=12)
+    tried = got.curve[got.curve.k>0].k
+    assert tried.min() < 0.02 and (got.curve.retain[got.curve.k==got.share] <= 1.05*got.curve.retain[0]*1.0001).all()
+    got.cut.undo(m)
+    with pytest.warns(UserWarning, match='nothing was cut'): got = forget_text(m, t, r, t, r, 'magnitude', budget=1e-9, looks=4)
+    assert len(got.cut)==0
+
+def test_what_is_wrong_is_named(model):
+    m,up,down = copy.deepcopy(model[0]),*model[1:]
+    t,r = text_pieces(up, 8),text_pieces(down, 8)
+    far = text_pieces(torch.full((20,), 10**6), 8)
+    for f,msg in ((lambda: perplexity(m, far), 'knows'), (lambda: sample_text(m, torch.tensor([10**6])), 'knows'), (lambda: sample_text(m, up[:0]), 'prompt'), (lambda: sample_text(m, up[:3], 0), 'n=0'),
+                  (lambda: forget_text(m, t, r, [], r), 'valid_target holds no batch'), (lambda: forget_text(m, t, r, t, iter(r)), 'valid_rest: it is read more'), (lambda: forget_text(m, t, r, t, r, budget='a'), "budget='a'"),
+                  (lambda: forget_text(m, t, r, t, r, 'magnitude', layers=[]), 'layers'), (lambda: relearn_text(m, up, down, t, 5, context=8, bs=0), 'bs=0'), (lambda: relearn_text(m, up, down, t, 5, context=8, lr=-1), 'lr=-1'),
+                  (lambda: text_pieces(torch.rand(20), 8), 'tokens'), (lambda: text_pieces(up, 8.), 'context=8.0'), (lambda: marking_tokens(up[:0], down), 'target'), (lambda: shrink(m, [1, 2]), 'neurons')):
+        with pytest.raises(ValueError, match=msg): f()
+    assert len(text_pieces(up[:8], 8).dataset)==1
+    assert len(marking_tokens(up, down, at_least=2.))==0
+    assert math.isclose(token_mass(m, t, [3, 3]), token_mass(m, t, [3]), rel_tol=1e-6)
+    t5 = make('t5')
+    with pytest.raises(ValueError, match='must be dicts'): perplexity(t5, pieces(''))
+
+def test_what_belongs_to_the_body():
+    gpt2 = make('gpt2')
+    whole = [n.removeprefix('transformer.') for n in body_layers(gpt2)]
+    assert whole==list(body_layers(gpt2.transformer)) # without a head nothing is left out
+    config = transformers.BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, max_position_embeddings=16)
+    assert not [n for n in body_layers(transformers.BertForSequenceClassification(config)) if 'pooler' in n or 'classifier' in n]
+    albert = transformers.AlbertForMaskedLM(transformers.AlbertConfig(vocab_size=40, embedding_size=8, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, max_position_embeddings=16))
+    assert body_layers(albert) and not [n for n in body_layers(albert) if 'embedding' in n or 'predictions' in n]
+    with pytest.warns(UserWarning, match='lm_head: not inside the body'):
+        forget_text(gpt2, *[pieces('', s) for s in (1, 2, 1, 2)], 'magnitude', layers=['lm_head'], looks=2).cut.undo(gpt2)

@@ -13,7 +13,7 @@ def test_grid_is_the_product_each_once():
     assert len(cells_of(dict(a=[1, 2], b=['x', 'y', 'z']), 4))==24
     assert cells_of([dict(a=1), dict(b=2)], [7])==[dict(a=1, seed=7), dict(b=2, seed=7)]
 
-@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'), (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'), (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'nothing to run'), (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
+@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'), (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'), (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'seeds=0'), (dict(a=[1]), 10**9, 'a million'), (dict(a=[1, 1.0]), 1, 'comes twice'), (dict(a=[1, True]), 1, 'comes twice'), (None, 1, 'grid=None'), ([1], 1, 'grid='), ({1: [2]}, 1, 'grid: 1'), (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
 def test_bad_grids(grid, seeds, msg):
     with pytest.raises(ValueError, match=msg): cells_of(grid, seeds)
 
@@ -80,7 +80,7 @@ def test_closures_are_told_apart(tmp_path):
         def f(x, seed): return dict(y=k*x)
         return f
     sweep(make(1), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    with pytest.warns(UserWarning, match='source has changed'): sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='have changed since'): sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 @pytest.mark.parametrize('grid', [dict(error=[1]), dict(seconds=[1])])
 def test_names_of_columns_are_taken(grid):
@@ -198,7 +198,7 @@ def test_from_the_command_line(tmp_path):
     assert run().returncode==2 and 'already has 4 rows' in run().stderr
     (tmp_path/'mine.py').write_text('def f(x, seed): return dict(y=x+seed)\n')
     r = run('--resume', '--json')
-    assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3] and 'source has changed' in r.stderr
+    assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3] and 'have changed since' in r.stderr
     (tmp_path/'c.toml').write_text('experiment = "mine:g"\n')
     r = run('--resume')
     assert r.returncode==2 and r.stderr.count('\n')==1 and 'cannot be imported' in r.stderr
@@ -261,3 +261,64 @@ def test_experiments_have_names():
     assert find_experiment('recycle').__name__=='recycle_cell'
     for bad,msg in (('nope', 'unknown'), ('no.such:f', 'cannot be imported'), ('math:pi', 'no function')):
         with pytest.raises(ValueError, match=msg): find_experiment(bad)
+
+def takes(x, seed=0):
+    x.append(seed)
+    return dict(y=len(x))
+
+@pytest.mark.parametrize('n_jobs', [1, 2])
+def test_a_run_may_change_what_it_was_given(n_jobs, tmp_path):
+    df = sweep(takes, dict(x=[[1], [2]]), 2, tmp_path/'a.db', n_jobs=n_jobs, **quiet)
+    assert df.y.tolist()==[2]*4 and df.x.tolist()==[[1], [1], [2], [2]]
+
+def test_whatever_a_run_raises_is_its_own_failure(tmp_path):
+    def f(x, seed):
+        if x==1: raise GeneratorExit('odd')
+        return dict(y=x)
+    with pytest.warns(UserWarning, match='1 of 2'): df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert 'GeneratorExit' in df.error[0] and df.y[1]==2
+
+def test_what_a_function_was_made_with_counts(tmp_path):
+    from functools import partial
+    def f(x, k, seed): return dict(y=k)
+    run = lambda fn: sweep(fn, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    run(partial(f, k=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error'); run(partial(f, k=2))
+    with pytest.warns(UserWarning, match='have changed since'): run(partial(f, k=3))
+    def made(held): return lambda x, seed: dict(y=held[0])
+    sweep(made([1]), dict(x=[1]), store=tmp_path/'b.db', n_jobs=1, name='f', **quiet)
+    with pytest.warns(UserWarning, match='have changed since'): sweep(made([5]), dict(x=[1]), store=tmp_path/'b.db', n_jobs=1, name='f', **quiet)
+
+def test_a_store_that_cannot_be_written_is_said_first(tmp_path):
+    sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    (tmp_path/'a.db').chmod(0o444)
+    if os.access(tmp_path/'a.db', os.W_OK): pytest.skip('this user may write to everything')
+    with pytest.raises(ValueError, match='cannot be written'): sweep(square, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+
+def test_wrong_names_and_columns(tmp_path):
+    df = sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    for f,msg in ((lambda: sweep(3, {}, store=tmp_path/'a.db'), 'fn=3'), (lambda: sweep(square, dict(x=[1]), store=tmp_path/'a.db', name=3), 'name=3'), (lambda: sweep(square, dict(x=[1]), store=None), 'store=None'),
+                  (lambda: sweep(square, dict(x=[1]), store=':memory:'), 'path of a file'), (lambda: plot_sweep(df, 'nope', 'y'), "no column 'nope'"), (lambda: plot_sweep(df, 'y', 'y'), 'both'), (lambda: over_seeds(df.assign(s='a'), 'x', 's'), 'no numbers')):
+        with pytest.raises(ValueError, match=msg): f()
+    assert list(plot_sweep(df, 'x', 'y').axes[0].containers[0].lines[0].get_xdata())==[1, 2] # from left to right, whatever the order of the grid
+    with sqlite3.connect(tmp_path/'a.db') as db: db.execute("UPDATE runs SET result='{broken' WHERE cell LIKE '%1%'")
+    with pytest.raises(ValueError, match='is damaged'): sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+
+def test_the_command_says_why_runs_failed_and_writes_json(tmp_path):
+    (tmp_path/'toy.py').write_text("""def f(x, seed):
+    if x==3: raise RuntimeError('three is too much')
+    return dict(y=float('nan') if x==1 else x)
+class K:
+    def __call__(self, x, seed): return dict(y=x)
+k = K()
+""")
+    def run(text, *args):
+        (tmp_path/'c.toml').write_text(text)
+        return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()', 'sweep', 'c.toml', '--store', 's.db', '--jobs', '1', *args], cwd=tmp_path, capture_output=True, text=True)
+    r = run('experiment = "toy:f"\n[grid]\nx = [1, 2, 3]')
+    assert r.returncode==1 and '1 failed: RuntimeError: three is too much' in r.stderr and '--resume' in r.stderr
+    r = run('experiment = "toy:f"\n[grid]\nx = [1, 2]', '--resume', '--json')
+    assert [row['y'] for row in json.loads(r.stdout, parse_constant=lambda v: 1/0)]==[None, 2] # only what was asked for, and no NaN
+    assert 'add name' in run('experiment = "toy:k"\n[grid]\nx = [1]', '--resume').stderr
+    assert 'name = 3' in run('experiment = "toy:f"\nname = 3\n[grid]\nx = [1]').stderr
