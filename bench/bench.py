@@ -4,7 +4,8 @@
 
 `--out bench/results.json` renews the figures that the site shows.
 
-All figures are CPU time of this process on one thread (`time.process_time`; with several threads, waiting counts as work).
+Times are CPU time on one thread (`time.process_time`; with several threads, waiting counts as work), of this process or of one that was
+started for a row; memory is the peak of such a process, in MiB.
 Where CUDA is there, scoring and a curve are also timed on it, in bfloat16, by the clock.
 The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with `--full`.
 """
@@ -14,6 +15,7 @@ from unittest import mock
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.progress import *
+from threadpoolctl import threadpool_limits
 from torch.utils.data import TensorDataset
 from forgetprune.data import *
 from forgetprune.forget import *
@@ -47,17 +49,25 @@ def matmul_rate():
     t,_ = cpu(lambda: [a@b for _ in range(5)], 3)
     return 5*1000*1000*4000/t
 
-PEAK = '''
-import resource, sys, torch
+MEMORY = '''
+def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name)) # MiB
+def forget_peak(): # that of the imports, and on Linux that of the parent
+    with open('/proc/self/clear_refs', 'w') as f: f.write('5')
+'''
+
+PEAK = MEMORY+'''
+import sys, torch
 from forgetprune.models import mlp
 from forgetprune.forget import class_means
 def batches(n):
     for i in range(n): yield torch.rand(256, 784), torch.arange(256)%10
 torch.manual_seed(0)
+class_means(mlp(), batches(1), c=10) # warm
+forget_peak()
 class_means(mlp(), batches(int(sys.argv[1])), c=10)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(memory('VmHWM'))
 '''
-def peak_mib(n): return int(subprocess.run([sys.executable, '-c', PEAK, str(n)], capture_output=True, text=True, check=True).stdout)/1024
+def peak_mib(n): return float(subprocess.run([sys.executable, '-c', PEAK, str(n)], capture_output=True, text=True, check=True).stdout)
 
 def scoring(learn, dls, rate):
     net,dl = learn.model,everything(dls)
@@ -143,9 +153,10 @@ def floor(learn, dls, rate, most):
         res[what] = macs/rate
     return res
 
-def auditing(dls):
+def auditing(dls, rate):
     "The parts of an audit, each against training the network once (one thread, gold networks there)"
     from functools import partial
+    from torch.utils.flop_counter import FlopCounterMode
     import forgetprune.audit as A
     from forgetprune.outputs import get_gold
     trained,again = get_learner(dls, seed=0),get_learner(dls, seed=0)
@@ -155,17 +166,24 @@ def auditing(dls):
     cut = largest(trained.model, maav_difference(trained.model, *class_split(dls.train, 7)), 20_000)
     cut.apply(trained.model)
     names = dict(_relearn_all='relearning', _probe_all='probes', membership='membership attacks', distances='distances', over_suppression='over-suppression')
-    parts = {}
-    def timed(name, f):
-        def g(*a, **k):
-            t,res = cpu(partial(f, *a, **k))
-            parts[name] = parts.get(name, 0)+t
-            return res
-        return g
-    with ExitStack() as patches:
-        for name in names: patches.enter_context(mock.patch.object(A, name, timed(name, getattr(A, name))))
-        total,_ = cpu(lambda: A.audit(trained, 7, gold, cut, progress=False))
-    return [dict(what=f'audit, {names.get(n, n)} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=None, limit_is='') for n,t in {**parts, 'in all': total}.items()]
+    def counted(f):
+        with FlopCounterMode(display=False) as c: res = f()
+        return c.get_total_flops()/2, res # a multiply-add is two
+    def in_parts(measure):
+        "What `measure` says of each part of an audit, and of all of it"
+        parts = {}
+        def part(name, f):
+            def g(*a, **k):
+                t,res = measure(partial(f, *a, **k))
+                parts[name] = parts.get(name, 0)+t
+                return res
+            return g
+        with ExitStack() as patches:
+            for name in names: patches.enter_context(mock.patch.object(A, name, part(name, getattr(A, name))))
+            parts['in all'] = measure(lambda: A.audit(trained, 7, gold, cut, progress=False))[0]
+        return parts
+    parts,macs = in_parts(cpu),in_parts(counted)
+    return [dict(what=f'audit, {names.get(n, n)} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=macs[n]/rate, limit_is="PyTorch's matrix products alone, at the rate of a large one") for n,t in parts.items()]
 
 def recording(steps=300):
     "A training step with the recorder looking every 50 steps, against one without; and `Encoder` training through fastai against a bare loop of the same model and batches"
@@ -244,14 +262,13 @@ def recycling(steps=600):
                  dict(what=f'{name} / its rows and columns read and written', ours=ours, rival=part, ratio=ours/part, asked='beside', limit=part, limit_is='the rival')]
     return rows
 
-READ = '''
+READ = MEMORY+'''
 import sys, time, torch
 torch.set_num_threads(1)
 what,path = sys.argv[1:]
 if what=='transformers': import transformers
 else: from forgetprune.magnitudes import checkpoint_magnitudes
-def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name))
-with open('/proc/self/clear_refs', 'w') as f: f.write('5') # forget the peak of the imports
+forget_peak()
 start,before = time.process_time(),memory('VmRSS')
 if what=='ours': checkpoint_magnitudes(path)
 elif what=='read':
@@ -280,7 +297,7 @@ def checkpoints():
     return [dict(what=f'{name}: loading it with transformers / ours', ours=res['ours'][0], rival=res['transformers'][0], ratio=res['transformers'][0]/res['ours'][0], asked='', limit=res['read'][0], limit_is='reading the bytes'),
             dict(what=f'{name}: peak memory (MiB), transformers / ours', ours=res['ours'][1], rival=res['transformers'][1], ratio=res['transformers'][1]/res['ours'][1], asked='', limit=16., limit_is='the largest tensor of a block')]
 
-GPT2 = '''
+GPT2 = MEMORY+'''
 import sys, time, torch, transformers
 from transformers import GPT2Config, GPT2LMHeadModel
 from forgetprune.forget import get_scores, largest
@@ -289,13 +306,12 @@ what = sys.argv[1]
 torch.set_num_threads(1); torch.manual_seed(0)
 model = GPT2LMHeadModel(GPT2Config(attn_implementation='sdpa')).eval() # the size of GPT-2 small, 124 million weights
 t,r = [text_pieces(torch.randint(50_000, (1025,), generator=torch.Generator().manual_seed(s)), 128, bs=4) for s in (0, 1)]
-def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name))
 @torch.no_grad()
 def forward():
     for dl in (t, r):
         for x,_ in dl: model(x)
 forward(); layers = body_layers(model) # warm: tracing imports a good deal
-with open('/proc/self/clear_refs', 'w') as f: f.write('5')
+forget_peak()
 start,before = time.process_time(),memory('VmRSS')
 if what=='forward': forward()
 elif what=='means': streamed(model, t, r, layers)
@@ -379,13 +395,13 @@ def all_curves(learn, dls, rate, full):
     return rows
 
 def main():
-    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls), recording=recording, recycling=recycling, checkpoints=checkpoints, large_models=large_models,
+    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls, rate), recording=recording, recycling=recycling, checkpoints=checkpoints, large_models=large_models,
                  **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}), smaller=lambda: smaller(learn), curves=lambda: all_curves(learn, dls, rate, a.full))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json', type=Path)
     p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts], help='measure these parts; the others are kept as `--out` has them')
     a = p.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1); threadpool_limits(1) # NumPy's libraries too, which scikit-learn's probes use
     rate = matmul_rate()
     where = dict(machine=processor(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
     kept = []

@@ -151,16 +151,21 @@ def speed():
     w = r['where']
     card = f'Rows that name {w["gpu"]} are seconds by the clock.' if w.get('gpu') else 'No graphics card was at hand.'
     num = lambda v: '' if v is None else f'{1e6*v:.3g}&nbsp;µs' if v < 1e-3 else f'{1e3*v:.3g}&nbsp;ms' if v < 1e-2 else f'{v:,.0f}' if v >= 100 else f'{v:.3g}'
+    def missed(row):
+        sign,_,v = row['asked'].partition(' ')
+        return sign in ('<', '<=') and row['ratio'] > float(v) or sign=='>=' and row['ratio'] < float(v)
     def line(row):
-        limit,ratio = f'<br><small>limit: {cell_text(row["limit_is"])}</small>' if row['limit_is'] else '',row['ratio']
+        limit = f'<br><small>limit: {cell_text(row["limit_is"])}</small>' if row['limit_is'] else ''
         asked = row['asked'].replace('<=', '≤').replace('>=', '≥').replace('<', '&lt;').replace(' ', '&nbsp;')
-        return f'| {cell_text(row["what"])}{limit} | {num(row["ours"])} | {num(row["rival"])} | {ratio:{".2f" if ratio >= 0.1 else ".2g"}} | {asked} | {num(row["limit"])} |'
+        ratio = f'{row["ratio"]:{".2f" if row["ratio"] >= 0.1 else ".2g"}}'
+        if missed(row): ratio = f'**{ratio}**'
+        return f'| {cell_text(row["what"])}{limit} | {num(row["ours"])} | {num(row["rival"])} | {ratio} | {asked} | {num(row["limit"])} |'
     tables = '\n\n'.join(f'## {speed_parts[n]}\n\n| what | ours | rival | ratio | asked | limit |\n|:---|---:|---:|---:|---:|---:|\n'+'\n'.join(line(row) for row in rows) for n,rows in groupby(r['rows'], lambda row: row['part']))
     return f'''# Speed
 
 What the chapters promise about speed, each as a ratio against the obvious alternative measured in the same run, with the least that must be done beside it. Made by `make bench ARGS="--out bench/results.json"` on {w["machine"]}, {w["cores"]} cores of which one was used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} billion multiply-adds per second in a large matrix product. Times are CPU seconds, memory is in MiB. {card}
 
-*Ratio* is what stands before the slash to what stands after it; *asked* is what we had set ourselves; *limit* is the least that must be done.
+*Ratio* is what stands before the slash to what stands after it; *asked* is what we had set ourselves (a ratio that misses it is in bold); *limit* is the least that must be done.
 
 {tables}
 '''
