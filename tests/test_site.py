@@ -211,8 +211,7 @@ def test_the_button_changes_the_theme(opened):
 
 def test_search_finds_a_chapter(opened):
     p = opened('search.html?q=recycling')
-    p.wait_for_selector('#search-results ul.search li a', timeout=20_000)
-    assert any('09_recycling' in a for a in p.eval_on_selector_all('#search-results ul.search li a', 'all => all.map(a => a.href)'))
+    p.wait_for_selector('#search-results ul.search li a[href*="09_recycling"]', timeout=20_000) # results come one by one
 
 def slide(p):
     s = p.locator('input[type=range]').first
