@@ -101,7 +101,7 @@ class ClassMeans:
             res[n] = m[c], ((m*p[:,None]).sum(0) - p[c]*m[c])/(1-p[c])
         return res
 
-# %% ../nbs/03_class_pruning.ipynb #1842a60e
+# %% ../nbs/03_class_pruning.ipynb #8f38c91a
 def _bar(it, display, total=None):
     "fastai's progress bar around `it`, or `it` itself"
     return progress_bar(it, total=total, leave=False) if display else it
@@ -111,13 +111,16 @@ def _device(model): return next(model.parameters()).device
 def _shifts(model):
     "Does this model of Transformers compare each position with the label of the next one?"
     m = unwrap(model)
-    return hasattr(m, 'can_generate') and m.can_generate() and not m.config.is_encoder_decoder
+    return hasattr(m, 'can_generate') and m.can_generate() and not m.config.is_encoder_decoder and m.config.model_type not in ('xlnet', 'xlm', 'flaubert') # which ask for what stands there
 
 def _xy(b, device, model=None):
     "Inputs and classes of a batch; the latter are None if it has none. Inputs may be a dict of arguments, as Transformers has them"
     if isinstance(b, Mapping):
         y = b.get('labels')
-        if y is not None and model is not None and _shifts(model): y = torch.cat([y[:,1:], torch.full_like(y[:,:1], -100)], 1)
+        if y is not None and model is not None and _shifts(model):
+            mask = b.get('attention_mask')
+            if mask is not None and mask.shape==y.shape: y = y.masked_fill(mask==0, -100) # padding is no text
+            y = torch.cat([y[:,1:], torch.full_like(y[:,:1], -100)], 1)
         b = b, y
     b = b if isinstance(b, (tuple, list)) else (b,)
     x = {k: v.to(device) for k,v in b[0].items()} if isinstance(b[0], Mapping) else b[0].to(device)
@@ -225,7 +228,7 @@ def random_scores(model, target=None, rest=None, layers=None,
     g = torch.Generator().manual_seed(seed)
     return {n: torch.rand(l.weight.shape, generator=g).to(l.weight.device) for n,l in pick_layers(unwrap(model), layers).items()}
 
-# %% ../nbs/03_class_pruning.ipynb #eca288ec
+# %% ../nbs/03_class_pruning.ipynb #7d0a2513
 def _outer(layer, d, x):
     "Sum over samples and positions of d_i x_j, shaped like the weight"
     if isinstance(layer, nn.Conv2d):
@@ -242,6 +245,7 @@ def gradient_moments(
 )->tuple: # (dict of layer name to the sum over samples, number of items)
     "Sum over items of f(d objective / d unit) f(input), one number per weight"
     sums,n_items = {},0
+    wide = lambda t: t.to(torch.promote_types(t.dtype, torch.float32)) # a sum in bfloat16 stops growing after some hundred batches
     def hook(n, l, x, out):
         if not out.requires_grad: out = out.detach().requires_grad_()
         uses.append((n, l, x.detach(), out))
@@ -255,7 +259,7 @@ def gradient_moments(
             _need_used(layers, [u[0] for u in uses])
             grads = torch.autograd.grad(goal, [u[3] for u in uses], allow_unused=True)
             for (n,l,x,_),d in zip(uses, grads):
-                if d is not None: sums[n] = sums.get(n, 0) + _outer(l, f(d), f(x))
+                if d is not None: sums[n] = sums.get(n, 0) + wide(_outer(l, f(d), f(x)))
     _need_used(layers, sums); _need_finite(**sums)
     return sums,n_items
 

@@ -97,11 +97,11 @@ class FFN:
 
 def _rows(l): return l.weight if isinstance(l, nn.Linear) else l.weight.T # Conv1D stores its matrix transposed
 
-# %% ../nbs/02_layer_choice.ipynb #2ac97858
+# %% ../nbs/02_layer_choice.ipynb #495bbf01
 def _example(model):
     "An input that `model` can run on"
     dev = next(model.parameters()).device
-    if hasattr(model, 'dummy_inputs') and getattr(model, 'main_input_name', '')=='input_ids': return {k: v.to(dev) for k,v in model.dummy_inputs.items()}
+    if hasattr(model, 'dummy_inputs') and getattr(model, 'main_input_name', '')=='input_ids': return {k: v.to(dev) for k,v in model.dummy_inputs.items() if v is not None}
     found,calls = _calls(model)
     if not calls: raise ValueError('model has no linear layer')
     first,g = found[calls[0]],torch.Generator().manual_seed(0)

@@ -8,11 +8,12 @@ __all__ = ['neuron_hows', 'text_pieces', 'lm_loss', 'perplexity', 'body_layers',
            'forget_text', 'marking_tokens', 'token_mass', 'sample_text', 'RelearnedText', 'relearn_text', 'Streamed',
            'streamed']
 
-# %% ../nbs/10_language_models.ipynb #debd2730
+# %% ../nbs/10_language_models.ipynb #f6d91fa1
 import copy, math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -23,7 +24,23 @@ from .forget import Cut, KeepCut, _bar, _device, _feed, _like_weight, _n_items, 
 from .layers import ffns, inner, linears, unwrap
 from .magnitudes import neuron_cut
 
-# %% ../nbs/10_language_models.ipynb #8e4e3caa
+# %% ../nbs/10_language_models.ipynb #9425ef63
+def _tokens(name, t):
+    "Numbers of tokens as a tensor"
+    try: t = torch.as_tensor(t)
+    except (TypeError, ValueError, RuntimeError): raise ValueError(f'{name}: numbers of tokens are needed, in a tensor or a list, not {type(t).__name__}') from None
+    if t.numel() and (t.is_floating_point() or t.dtype==torch.bool): raise ValueError(f'{name}: numbers of tokens are needed, whole ones; got {t.dtype}')
+    return t
+
+def _need_whole_numbers(**values):
+    "Refuse what is no whole number of at least 1"
+    for n,v in values.items():
+        if isinstance(v, bool) or not isinstance(v, Integral) or v < 1: raise ValueError(f'{n}={v!r} must be a whole number of at least 1')
+
+def _loader(name, dl):
+    "Refuse tokens where batches are needed"
+    if isinstance(dl, (torch.Tensor, np.ndarray)): raise ValueError(f'{name}: batches are needed, for example text_pieces({name}, 48), not tokens')
+
 def text_pieces(
     tokens:torch.Tensor, # numbers of tokens, shape (length of the text,)
     context:int, # tokens per piece
@@ -33,10 +50,8 @@ def text_pieces(
     device=None # where the pieces are kept; that of `tokens` if omitted
 )->TensorDL: # of (x, y): shapes (bs, context); y is the next token, -100 at the end of a piece
     "Pieces of a text for a causal language model"
-    tokens = torch.as_tensor(tokens)
-    for name,v in (('context', context), ('bs', bs), ('n', 1 if n is None else n)):
-        if not isinstance(v, int) or v < 1: raise ValueError(f'{name}={v!r} must be a whole number of at least 1')
-    if tokens.is_floating_point(): raise ValueError(f'tokens: numbers of tokens are needed, whole ones; got {tokens.dtype}')
+    tokens = _tokens('tokens', tokens)
+    _need_whole_numbers(context=context, bs=bs, n=1 if n is None else n)
     if tokens.ndim!=1 or len(tokens) < context: raise ValueError(f'tokens: a text of at least context={context} tokens is needed, in one dimension; got shape {tuple(tokens.shape)}')
     tokens = tokens.long()
     if n is None: at = torch.arange(0, len(tokens)-context+1, context)
@@ -64,22 +79,39 @@ def _read(model, x):
         known,most = getattr(config, 'vocab_size', '?'),getattr(config, 'max_position_embeddings', None) or getattr(model, 'max_len', '?')
         raise ValueError(f'tokens: the model cannot read a piece of {ids.shape[-1]} tokens with numbers {int(ids.min())} to {int(ids.max())}; it knows {known} tokens (0 and up) and reads at most {most} at a time') from e
 
+def _answers(out, y):
+    "Answers that fit the scores `out`"
+    shape = getattr(out, 'logits', out).shape
+    if y.is_floating_point() or y.shape!=shape[:-1]: raise ValueError(f'dl: its answers must be numbers of tokens, one for each of {tuple(shape[:-1])} positions; they are {y.dtype}, shape {tuple(y.shape)}')
+    if y.numel() and (y.max() >= shape[-1] or ((y < 0) & (y!=-100)).any()): raise ValueError(f'dl: its answers must lie between 0 and {shape[-1]-1}, or be -100 where nothing is asked; there is {int(y.max() if y.max() >= shape[-1] else y[y!=-100].min())}')
+    return y.long()
+
+def _warn_if_seen(model, x, y):
+    "A word if a masked model is asked for tokens that stand before its eyes"
+    ids = x.get('input_ids') if isinstance(x, Mapping) else x
+    if not type(unwrap(model)).__name__.endswith('MaskedLM') or getattr(ids, 'ndim', 0)!=2 or ids.shape!=y.shape: return
+    for what,a,b in (('the next token', ids[:,1:], y[:,:-1]), ('the tokens that it reads', ids, y)):
+        if 2*(b!=-100).sum() > b.numel() and (a==b)[b!=-100].all(): warnings.warn(f'dl: it asks a masked model for {what}, which it can see; hide some tokens and ask for those, for example by DataCollatorForLanguageModeling', stacklevel=3)
+
 @torch.no_grad()
 def perplexity(
     model:nn.Module, # left as it was found
     dl # batches of (x, y), or of the dicts that Transformers makes, with `labels`
 )->float:
     "exp of the mean loss per token: among how many equally likely tokens the model seems to choose"
+    _loader('dl', dl)
     total,n = 0.,0
     with watching(model, {}, None):
         for b in dl:
             x,y = _xy(b, _device(model), model)
             if y is None: raise ValueError('dl: its batches hold no answers; they must be pairs (x, y), see text_pieces, or dicts with labels')
-            total,n = total+lm_loss(_read(model, x), y, 'sum').item(),n+int((y!=-100).sum())
+            _warn_if_seen(model, x, y)
+            out = _read(model, x)
+            total,n = total+lm_loss(out, _answers(out, y), 'sum').item(),n+int((y!=-100).sum())
     if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
     return math.exp(total/n) if not total/n >= 700 else float('inf')
 
-# %% ../nbs/10_language_models.ipynb #b10c6b3f
+# %% ../nbs/10_language_models.ipynb #626f56ed
 def body_layers(
     model:nn.Module # any language model
 )->dict: # name to module
@@ -91,6 +123,8 @@ def body_layers(
     inside = {id(l) for l in body.modules()} if isinstance(body, nn.Module) else {id(l) for l in m.modules()}
     there = linears(m) if hasattr(m, 'get_input_embeddings') else inner(m) # where embedding and head are known, all the rest is body
     res = {n: l for n,l in there.items() if id(l) in inside and id(l) not in heads and not isinstance(l, nn.Conv2d) and not any(w in n for w in ('pooler', 'embedding'))}
+    mine = {id(l) for l in linears(m).values()}
+    if many := [n for n,l in m.named_modules() if id(l) in inside and id(l) not in mine and not isinstance(l, nn.modules.conv._ConvNd) and any(p.ndim > 2 for p in l.parameters(recurse=False))]: warnings.warn(f'{many[0]}{" and others" if many[1:] else ""} holds several matrices in one parameter (a mixture of experts?), which are neither scored nor cut', stacklevel=2)
     if not res: raise ValueError(f'model has no inner linear layer to cut; it has {", ".join(linears(m)) or "none at all"}')
     return res
 
@@ -200,7 +234,7 @@ def weight_cuts(model, scores): return lambda k: largest(model, scores, k)
 
 def neuron_cuts(model, scores, x=None): return lambda share: neuron_cut(model, top_neurons(scores, share), x)
 
-# %% ../nbs/10_language_models.ipynb #0ccdd506
+# %% ../nbs/10_language_models.ipynb #0ca9d201
 def plot_perplexities(
     curves:pd.DataFrame, # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
     by:str, # column that labels the lines
@@ -213,6 +247,11 @@ def plot_perplexities(
     "Perplexity on the unwanted text against that on the kept one; returns the figure"
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullLocator
+    if lost := [c for c in ('k', 'target', 'retain', by) if c not in curves]: raise ValueError(f'curves, by: there is no column {lost[0]!r}; there are {", ".join(curves.columns)}')
+    there = np.isfinite(curves[['target', 'retain']]).all(axis=1)
+    if not there.any(): raise ValueError('curves: no perplexity in it is finite, so there is nothing to draw')
+    if not there.all(): warnings.warn(f'{(~there).sum()} of {len(there)} rows are not drawn, since a perplexity in them is not finite', stacklevel=2)
+    curves = curves[there]
     fig,ax = plt.subplots(figsize=(7.2, 4.4))
     groups = list(curves.groupby(by, sort=False))
     for j,(n,g) in enumerate(groups):
@@ -227,7 +266,7 @@ def plot_perplexities(
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 
-# %% ../nbs/10_language_models.ipynb #5e15ffb9
+# %% ../nbs/10_language_models.ipynb #9c7d548e
 @dataclass(repr=False)
 class ForgottenText:
     "What `forget_text` found: the cut (applied), its size, what was looked at on the way, and the neurons if it consists of such"
@@ -258,8 +297,9 @@ def forget_text(
 )->ForgottenText:
     "Cut as much for the target as the rest can bear"
     if not isinstance(budget, (int, float)) or not budget > 0: raise ValueError(f'budget={budget!r} must be a number above 0: by what share perplexity on the rest may rise, for example 0.1')
-    if not isinstance(looks, int) or looks < 1: raise ValueError(f'looks={looks!r} must be a whole number of at least 1')
+    _need_whole_numbers(looks=looks)
     for name,dl in (('target', target), ('rest', rest), ('valid_target', valid_target), ('valid_rest', valid_rest)):
+        _loader(name, dl)
         if iter(dl) is dl: raise ValueError(f'{name}: it is read more than once; give a loader or a list, not a generator')
         if next(iter(dl), None) is None: raise ValueError(f'{name} holds no batch')
     if criterion=='neurons' and layers is not None: raise ValueError("layers: neurons are cut in all feed-forward blocks; leave layers out, or score weights by another criterion")
@@ -275,11 +315,14 @@ def forget_text(
         else: high = mid
     cut = cut_at(share)
     if not len(cut): warnings.warn(f'nothing was cut: even the least cut that was tried, {10**mid:.2%}, costs the rest more than budget={budget}', stacklevel=2)
+    curve = pd.concat(rows).sort_values('k', ignore_index=True)
+    a,b = curve.iloc[0],curve[curve.k==share].iloc[0]
+    if len(cut) and b.target/a.target <= b.retain/a.retain: warnings.warn(f'the cut made the target {b.target/a.target:.2f} times as hard to read, and the rest {b.retain/a.retain:.2f} times (validation): that is no forgetting of the target', stacklevel=2)
     cut.meta.update(criterion=str(criterion), share=share)
     cut.apply(model)
-    return ForgottenText(cut, share, budget, criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion)), pd.concat(rows).sort_values('k', ignore_index=True), top_neurons(scores, share) if criterion=='neurons' else None)
+    return ForgottenText(cut, share, budget, criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion)), curve, top_neurons(scores, share) if criterion=='neurons' else None)
 
-# %% ../nbs/10_language_models.ipynb #c3fcf34a
+# %% ../nbs/10_language_models.ipynb #4e53b798
 def marking_tokens(
     target:torch.Tensor, # tokens of the text
     rest:torch.Tensor, # tokens of the other
@@ -287,8 +330,10 @@ def marking_tokens(
     at_least:float=1e-4 # share of the target that a token must make up
 )->torch.Tensor: # numbers of tokens, the most telling first; fewer than `n` if no more are common enough
     "Tokens that are common in one text and rare in the other, by the ratio of their shares"
+    target,rest = _tokens('target', target),_tokens('rest', rest)
     for name,t in (('target', target), ('rest', rest)):
         if not len(t): raise ValueError(f'{name}: the text is empty')
+        if t.min() < 0: raise ValueError(f'{name}: numbers of tokens are needed, from 0 on; the least is {t.min()}')
     if n < 1: raise ValueError(f'n={n} must be at least 1')
     size = int(max(target.max(), rest.max()))+1
     a,b = [(t.flatten().bincount(minlength=size)+0.5)/t.numel() for t in (target, rest)]
@@ -302,18 +347,28 @@ def token_mass(
     tokens:torch.Tensor # numbers of tokens
 )->float: # 0..1
     "Mean probability that `model` gives to `tokens`, over all positions that are asked for"
-    tokens,total,n = torch.as_tensor(tokens).unique(),0.,0
+    _loader('dl', dl)
+    tokens,total,n = _tokens('tokens', tokens),0.,0
+    if not tokens.numel() or tokens.min() < 0: raise ValueError(f'tokens={tokens!r:.60}: at least one is needed, as whole numbers from 0 on')
+    tokens = tokens.unique()
     with watching(model, {}, None):
         for b in dl:
             x,y = _xy(b, _device(model), model)
             out = _read(model, x)
-            p = getattr(out, 'logits', out).float().softmax(-1)[...,tokens.to(_device(model))].sum(-1)
-            if y is not None: p = p[y!=-100]
+            scores = getattr(out, 'logits', out)
+            if tokens.max() >= scores.shape[-1]: raise ValueError(f'tokens: {int(tokens.max())} is among them, but the model knows {scores.shape[-1]} tokens (0 and up)')
+            p = scores.float().softmax(-1)[...,tokens.to(_device(model))].sum(-1)
+            if y is not None: p = p[_answers(out, y)!=-100]
+            elif isinstance(x, Mapping) and (mask := x.get('attention_mask')) is not None and mask.shape==p.shape: p = p[mask!=0] # padding is no text
             total,n = total+p.sum().item(),n+p.numel()
     if not n: raise ValueError('dl holds no batch, or none in which something is asked for')
     return total/n
 
-# %% ../nbs/10_language_models.ipynb #ec531b3d
+# %% ../nbs/10_language_models.ipynb #b5da1a3b
+def _need_causal(model):
+    m = unwrap(model)
+    if getattr(getattr(m, 'config', None), 'is_encoder_decoder', False) or type(m).__name__.endswith('MaskedLM'): raise ValueError(f'model: a causal language model is needed, which reads on from what stands before; got {type(m).__name__}')
+
 @torch.no_grad()
 def sample_text(
     model:nn.Module, # a causal language model; left as it was found
@@ -324,10 +379,10 @@ def sample_text(
     seed:int=0
 )->torch.Tensor: # the tokens that were written
     "Let a model write"
-    prompt = torch.as_tensor(prompt)
+    prompt = _tokens('prompt', prompt)
+    _need_causal(model)
     if prompt.ndim!=1 or not len(prompt): raise ValueError(f'prompt: at least one token is needed to begin with, in one dimension; got shape {tuple(prompt.shape)}')
-    for name,v in (('n', n), ('context', context)):
-        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
+    _need_whole_numbers(n=n, context=context)
     if not temperature > 0: raise ValueError(f'temperature={temperature} must be above 0; the smaller, the more the likeliest token is preferred')
     g,t = torch.Generator().manual_seed(seed),prompt.cpu()
     with watching(model, {}, None):
@@ -337,7 +392,7 @@ def sample_text(
             t = torch.cat([t, torch.multinomial(p, 1, generator=g)])
     return t[len(prompt):]
 
-# %% ../nbs/10_language_models.ipynb #bf005ea9
+# %% ../nbs/10_language_models.ipynb #318d0c93
 class RelearnedText(Callback):
     "Counts the tokens of the target until the perplexity on `look` is down to `goal`, then stops the training"
     order,run_valid = 110,False # after `KeepCut`
@@ -374,9 +429,11 @@ def relearn_text(
 )->RelearnedText: # `.n_tokens` (None if it gave up), `.looked`: (tokens, perplexity)
     "Teach a copy of the model both texts until it knows the target again"
     if not goal > 1: raise ValueError(f'goal={goal} is a perplexity and must be above 1')
-    for name,v in (('context', context), ('bs', bs), ('most', most)):
-        if v < 1: raise ValueError(f'{name}={v} must be at least 1')
+    _need_causal(model); _loader('look', look)
+    _need_whole_numbers(context=context, bs=bs)
+    if most < 1: raise ValueError(f'most={most} must be at least 1')
     if not 0 < lr < math.inf: raise ValueError(f'lr={lr} must be above 0, for example 3e-4')
+    with watching(model, {}, None), torch.no_grad(): _read(model, next(iter(text_pieces(target, context, 1, device=_device(model))))[0]) # can it?
     steps,parts = math.ceil(most/(bs*context)),[]
     for i,t in enumerate((target, rest)): parts.append([v.view(steps, bs, context) for v in text_pieces(t, context, steps*bs, seed=2*seed+i).tensors])
     data = TensorDL(TensorDataset(*[torch.cat(v, 1).flatten(0, 1) for v in zip(*parts)]), bs=2*bs)

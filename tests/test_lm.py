@@ -1,5 +1,5 @@
 "Language models: what may be cut, neurons, really smaller, perplexity, relearning"
-import copy, math
+import copy, math, warnings
 import pytest, torch
 from torch import nn
 from hypothesis import given, settings, strategies as st
@@ -89,6 +89,71 @@ def test_batches_of_transformers_mean_what_transformers_means(name):
     x = words(3, 16).view(2, 8)
     b = dict(input_ids=x, labels=x)
     with torch.no_grad(): assert math.isclose(perplexity(m, [b]), math.exp(m(**b).loss), rel_tol=1e-4)
+
+@pytest.mark.parametrize('name', ['gpt2', 'llama'])
+def test_padding_is_no_text(name):
+    m = make(name)
+    x,mask = words(3, 16).view(2, 8),torch.ones(2, 8, dtype=torch.long)
+    mask[1,5:] = 0
+    padded = dict(input_ids=x, attention_mask=mask, labels=x)
+    with torch.no_grad(): want = m(**{**padded, 'labels': x.masked_fill(mask==0, -100)}).loss
+    assert math.isclose(perplexity(m, [padded]), math.exp(want), rel_tol=1e-4)
+    assert token_mass(m, [padded], torch.arange(40))==pytest.approx(1)
+    assert not math.isclose(perplexity(m, [dict(input_ids=x, labels=x)]), math.exp(want), rel_tol=1e-5)
+
+def test_masked_models_are_not_asked_for_what_they_see():
+    m,x = make('bert'),words(3, 32).view(4, 8)
+    hidden = x.clone(); hidden[:,::3] = 39
+    with pytest.warns(UserWarning, match='the next token'): perplexity(m, text_pieces(x.flatten(), 8))
+    with pytest.warns(UserWarning, match='the tokens that it reads'): perplexity(m, [dict(input_ids=x, labels=x)])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        perplexity(m, [dict(input_ids=hidden, labels=torch.where(hidden==39, x, -100))])
+        perplexity(make('gpt2'), text_pieces(x.flatten(), 8))
+
+@pytest.mark.parametrize('c', ['taylor', 'ssd', 'output_aware'])
+def test_half_precision_does_not_wear_out(c):
+    t,r = pieces('', 1),pieces('', 2)
+    class Often:
+        "The same batches, over and over"
+        def __iter__(self):
+            for _ in range(150): yield from r
+    m,wide = make('gpt2').bfloat16(),make('gpt2')
+    got,want = [get_scores(c, l, t, Often(), body_layers(l), loss_func=lm_loss) for l in (m, wide)]
+    for n in want: assert (got[n].float()-want[n]).abs().max() < 0.1*want[n].abs().max()
+
+def test_xlnet_asks_for_what_stands_there():
+    from transformers import XLNetConfig, XLNetLMHeadModel
+    torch.manual_seed(0)
+    m,x = XLNetLMHeadModel(XLNetConfig(vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=24)).eval(),words(3, 16).view(2, 8)
+    with torch.no_grad(): assert math.isclose(perplexity(m, [dict(input_ids=x, labels=x)]), math.exp(m(input_ids=x, labels=x).loss), rel_tol=1e-4)
+
+def test_experts_are_not_left_out_in_silence():
+    from transformers import MixtralConfig, MixtralForCausalLM
+    m = MixtralForCausalLM(MixtralConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, intermediate_size=24, max_position_embeddings=16, num_local_experts=2))
+    if any(p.ndim > 2 for p in m.parameters()):
+        with pytest.warns(UserWarning, match='neither scored nor cut'): body_layers(m)
+    else: assert any('experts' in n for n in body_layers(m))
+
+@pytest.mark.parametrize('call,msg', [
+    (lambda m, t, dl: forget_text(m, t, t, dl, dl), 'target: batches'), (lambda m, t, dl: relearn_text(m, dl, t, dl, 2.), 'tokens: numbers of tokens are needed'),
+    (lambda m, t, dl: relearn_text(m, t, t, dl, 2.), 'reads at most 16'), (lambda m, t, dl: relearn_text(make('bert'), t, t, dl, 2., context=8), 'a causal language model'), (lambda m, t, dl: sample_text(make('t5'), t), 'a causal language model'),
+    (lambda m, t, dl: marking_tokens(t.float(), t), 'target: numbers of tokens'), (lambda m, t, dl: marking_tokens(dl, t), 'target: numbers of tokens'), (lambda m, t, dl: token_mass(m, dl, [99]), '99 is among them'), (lambda m, t, dl: token_mass(m, dl, [-1]), 'tokens='), (lambda m, t, dl: token_mass(m, dl, []), 'tokens='),
+    (lambda m, t, dl: perplexity(m, [(t[None,:8], t[None,:8]+40)]), 'between 0 and 39'), (lambda m, t, dl: perplexity(m, [(t[None,:8], t[None,:7])]), 'one for each of'), (lambda m, t, dl: text_pieces(t, True), 'context=True'),
+])
+def test_errors_name_what_is_wrong(call, msg):
+    t = words(1, 400)
+    with pytest.raises(ValueError, match=msg): call(make('gpt2'), t, text_pieces(t, 8))
+
+def test_whole_numbers_of_other_kinds():
+    import numpy as np
+    m,t = make('gpt2'),words(1, 64)
+    assert len(text_pieces(t, np.int64(8)).dataset)==8 and len(marking_tokens(t.tolist(), [1, 2]))
+    assert math.isclose(perplexity(m, [(t[None,:8], t[None,:8].int())]), perplexity(m, [(t[None,:8], t[None,:8])]))
+
+def test_a_cut_that_does_not_forget_is_said():
+    m,t = make('gpt2'),pieces('', 1)
+    with pytest.warns(UserWarning, match='no forgetting'): forget_text(m, t, t, t, t, 'maav_ratio', looks=4)
 
 def test_models_that_fold_items_and_positions():
     from transformers import OPTConfig, OPTForCausalLM
