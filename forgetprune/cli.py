@@ -325,7 +325,14 @@ def audit_command(
     _print_audit(found)
     print(f'\nAdded to {folder}: audit.json, audit.png, a section of report.html')
 
-# %% ../nbs/12_cli.ipynb #026722b1
+# %% ../nbs/12_cli.ipynb #ef2478bf
+def _without_nan(v):
+    "The same with None for numbers that are not finite, which JSON does not know"
+    if isinstance(v, float) and not math.isfinite(v): return None
+    if isinstance(v, list): return [_without_nan(x) for x in v]
+    if isinstance(v, dict): return {n: _without_nan(x) for n,x in v.items()}
+    return v
+
 def _write_magnitudes(out, path, mags, stats, plain):
     "magnitudes.csv, magnitudes.png, report.html, and result.json last"
     png = figure_png(plot_magnitudes(mags, str(path)))
@@ -351,7 +358,7 @@ def magnitudes_command(
     if bad := [n for n,m in mags.items() if not m.isfinite().all()]: raise ValueError(f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or a training that diverged')
     stats = pd.DataFrame({n: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m)) for n,m in mags.items()}).T.rename_axis('block')
     stats = stats.astype({c: int if c=='neurons' else bool if c=='two' else float for c in stats})
-    plain = {n: {k: None if v!=v else v for k,v in row.items()} for n,row in stats.to_dict('index').items()} # JSON knows no nan
+    plain = _without_nan(stats.to_dict('index'))
     if out: _write_magnitudes(out, path, mags, stats, plain)
     if as_json: return print(json.dumps(plain, indent=1))
     print(stats.drop(columns='at').round(3).to_string())
@@ -437,7 +444,13 @@ def recycle_command(
     print(_by_block(cb).round(3).to_string())
     if out: print(f'\nWritten to {out}: report.html, result.json, history.csv, recycling.png, model.safetensors')
 
-# %% ../nbs/12_cli.ipynb #502626d4
+# %% ../nbs/12_cli.ipynb #ba7257e9
+def _what_failed(error):
+    "The line of a traceback that names the exception"
+    lines = error.strip().splitlines()
+    at = max((i for i,l in enumerate(lines) if l.startswith('  File ')), default=-1)
+    return next((l for l in lines[at+1:] if l and not l.startswith(' ')), lines[-1])
+
 @app.command('sweep')
 def sweep_command(
     config:Path=typer.Argument(..., help='TOML file: experiment, seeds, [grid] with lists of values, [fixed] with single ones.'),
@@ -456,18 +469,17 @@ def sweep_command(
     if store.exists() and not resume:
         with Store(store) as db: n = len(db.rows(name))
         if n: raise ValueError(f'--store {store} already has {n} rows of {name!r}; go on with --resume, or name another file')
-    try: df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=sys.stdout.isatty() and not as_json)
+    try: df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=True if sys.stdout.isatty() and not as_json else 'lines')
     except KeyboardInterrupt:
         with Store(store) as db: print(f'{len(db.rows(name))} rows of {name!r} are in {store}, of {len(runs)} runs that were asked for; go on with --resume', file=sys.stderr)
         raise
-    known = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v # NaN is no JSON
-    if as_json: print(json.dumps([{n: known(v) for n,v in r.items()} for r in df.to_dict('records')]))
+    if as_json: print(json.dumps(_without_nan(df.to_dict('records'))))
     else:
         by,ok = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1],df[df.error.isna()]
         table = over_seeds(df, by) if by and len(ok) else ()
         if len(table): print(table.round(3).to_string(index=False))
         elif len(ok): print(ok.drop(columns='error').round(3).to_string(index=False)) # no numbers to sum up, or nothing to tell apart
-        failed = df.error.dropna().map(lambda e: e.strip().splitlines()[-1])
+        failed = df.error.dropna().map(_what_failed)
         for e,n in failed.value_counts().items(): print(f'{n} failed: {e}', file=sys.stderr)
         if len(failed): print(f'`forgetprune sweep {config} --store {store} --resume` tries them again; with --json the tracebacks are shown', file=sys.stderr)
         print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')

@@ -387,7 +387,7 @@ def _write(self:Recycle, f, i, new):
         mine = torch.isin(k, i)
         if mine.any(): forget_state(self.learn.opt, p, dim, k[mine], self.state, (v[mine].T if dim and p.ndim > 1 else v[mine]).to(p.device, p.dtype))
 
-# %% ../nbs/09_recycling.ipynb #a83b2515
+# %% ../nbs/09_recycling.ipynb #a34e6c56
 @patch
 def _watched(self:Recycle, rounds=False):
     if not self.watched: raise ValueError('nothing was trained with this callback yet')
@@ -426,6 +426,7 @@ def plot(self:Recycle, title:str=''):
     "How often neurons came up, how large they were, and what the loss did; returns the figure"
     self._watched(rounds=True)
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
     fig,axs = plt.subplots(1, 3, figsize=(12, 3.2))
     top,t = max(int(c.max()) for c in self.counts.values()),self.table()
     looks = list(zip(('o-', 's--', '^:', 'D-.'), ('#440154', '#21918c', '#8bc34a', '#d95f02')))
@@ -436,7 +437,7 @@ def plot(self:Recycle, title:str=''):
     s = self.spikes()
     axs[2].plot(s.index, s.values, 'k'); axs[2].axvline(-0.5, color='0.5', lw=1, ls='--')
     axs[0].set(xlabel='times recycled', ylabel='neurons (%)'); axs[0].legend(fontsize=7)
-    axs[1].set(xlabel='round', ylabel='median magnitude', yscale='log', title='chosen (marks) and all (lines)'); axs[1].title.set_fontsize(9); axs[1].yaxis.set_major_formatter('{x:g}'); axs[1].yaxis.set_minor_formatter('{x:g}')
+    axs[1].set(xlabel='round', ylabel='median magnitude', yscale='log', title='chosen (marks) and all (lines)'); axs[1].title.set_fontsize(9); axs[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); axs[1].yaxis.set_minor_locator(NullLocator()); axs[1].yaxis.set_major_formatter('{x:g}')
     axs[2].set(xlabel='steps after a round', ylabel='training loss, change (nats)')
     for ax in axs: ax.grid(alpha=0.25)
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)

@@ -5,19 +5,23 @@
 # %% auto #0
 __all__ = ['cells_of', 'check_cells', 'Store', 'sweep', 'over_seeds', 'plot_sweep', 'read_config']
 
-# %% ../nbs/11_at_scale.ipynb #3cbe716c
+# %% ../nbs/11_at_scale.ipynb #f502d7cb
 import contextlib, copy, hashlib, inspect, itertools, json, math, operator, socket, sqlite3, sys, time, traceback, warnings
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 import joblib, numpy as np, pandas as pd
 from joblib.externals.loky.process_executor import BrokenProcessPool
-from fastprogress.fastprogress import progress_bar
+from fastprogress.fastprogress import format_time, progress_bar
 
-# %% ../nbs/11_at_scale.ipynb #dc62679b
+# %% ../nbs/11_at_scale.ipynb #6e19c9d1
+def _scalar(v):
+    "NumPy's and PyTorch's scalars as numbers, anything else as it is"
+    return v.item() if hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ()) or hasattr(v, 'numel') and v.numel()==1 else v
+
 def _plain(v):
     "A value as JSON knows it; numpy's and PyTorch's scalars become numbers"
-    if hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ()) or hasattr(v, 'numel') and v.numel()==1: return v.item()
+    v = _scalar(v)
     if isinstance(v, dict): return {str(k): _plain(x) for k,x in v.items()}
     if isinstance(v, (list, tuple)): return [_plain(x) for x in v]
     return v
@@ -75,7 +79,7 @@ def check_cells(
         try: sig.bind(**c)
         except TypeError as e: raise ValueError(f'grid: {getattr(fn, "__name__", fn)} cannot be called with {", ".join(c)} ({e}); it takes {", ".join(sig.parameters)}') from None
 
-# %% ../nbs/11_at_scale.ipynb #bed9ce75
+# %% ../nbs/11_at_scale.ipynb #03d8a0cc
 _table = '''CREATE TABLE IF NOT EXISTS runs (name TEXT NOT NULL, cell TEXT NOT NULL, seed INTEGER NOT NULL, result TEXT, error TEXT,
 seconds REAL, finished TEXT, host TEXT, code TEXT, PRIMARY KEY (name, cell, seed))'''
 
@@ -128,15 +132,31 @@ class Store:
         except json.JSONDecodeError as e: raise ValueError(f'store={str(self.path)!r}: the result of {key} is damaged ({e}); delete that row') from None
     def names(self): return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
 
+def _names_in(code):
+    "Global names that a function uses, those inside its inner functions too"
+    return set(code.co_names).union(*(_names_in(c) for c in code.co_consts if inspect.iscode(c)))
+
+def _sources(f, seen):
+    "Sources of a function and of those of its package that it calls by name"
+    f = inspect.unwrap(getattr(f, 'func', f))
+    f = getattr(f, '__func__', f)
+    if not inspect.isfunction(f) or f in seen: return
+    seen.add(f)
+    yield f.__module__, f.__qualname__, inspect.getsource(f)
+    for n in sorted(_names_in(f.__code__)):
+        g = f.__globals__.get(n)
+        if str(getattr(g, '__module__', None)).split('.')[0]==f.__module__.split('.')[0]: yield from _sources(g, seen)
+
 def _print_of(fn):
-    "A fingerprint of a function: where it stands, its source, and what it was made with; None if it has none"
+    "A fingerprint of a function: where it stands, its source and that of its helpers, and what it was made with; None if it has none"
     f = inspect.unwrap(getattr(fn, 'func', fn))
-    try: source = inspect.getsource(f)
+    try: source = list(_sources(f, set())) or inspect.getsource(f)
     except (OSError, TypeError): return None
     def simple(v): return _text('held', v=v) if _is_json(v) else getattr(v, '__qualname__', type(v).__name__)
     held = [simple(c.cell_contents) for c in getattr(f, '__closure__', None) or ()]+[simple(v) for v in getattr(f, '__defaults__', None) or ()]
     held += [simple(v) for v in getattr(fn, 'args', ())]+[(n, simple(v)) for n,v in sorted(getattr(fn, 'keywords', {}).items())] # of a partial
-    return hashlib.sha256(repr((f.__module__, f.__qualname__, source, held)).encode()).hexdigest()[:16]
+    held += [(n, simple(v)) for n,v in sorted(getattr(getattr(f, '__self__', None), '__dict__', {}).items())] # of a method's object
+    return hashlib.sha256(repr((source, held)).encode()).hexdigest()[:16]
 
 # %% ../nbs/11_at_scale.ipynb #9f521159
 def _one(fn, cell, seed):
@@ -151,7 +171,7 @@ def _one(fn, cell, seed):
     except BaseException: res['error'] = traceback.format_exc()
     return dict(cell=key, seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(), **res)
 
-# %% ../nbs/11_at_scale.ipynb #953d5f90
+# %% ../nbs/11_at_scale.ipynb #003d8fc4
 def _spread_out(fn, todo, n_jobs, started):
     "Rows of the runs in `todo`, in the order in which they finish; `started` is told of each that was handed out"
     def tasks():
@@ -164,23 +184,26 @@ def _spread_out(fn, todo, n_jobs, started):
     every,n = list(tasks()),joblib.effective_n_jobs(n_jobs) # Ray and multiprocessing can only wait for all that they were given
     for i in range(0, len(every), n): yield from joblib.Parallel(n_jobs=n_jobs, batch_size=1)(every[i:i+n])
 
+def _key(c):
+    "What a store knows a cell by: its text, and the seed"
+    return _text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed']
+
 def _rows(fn, todo, n_jobs):
     "Rows of all runs, whatever happens to the processes"
     ran = lambda row: (row['cell'], row['seed'])
-    key = lambda c: (_text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed'])
     while todo:
         started,done = [],set()
         try:
             for row in _spread_out(fn, todo, n_jobs, started): done.add(ran(row)); yield row
             return
         except BrokenProcessPool as e: why = e
-        for c in [c for c in started if key(c) not in done]:
+        for c in [c for c in started if _key(c) not in done]:
             try: row = next(_spread_out(fn, [c, ], 2, [])) # two processes, or joblib would run it in this one
-            except BrokenProcessPool: row = dict(cell=key(c)[0], seed=c['seed'], seconds=None, host=socket.gethostname(), result=None, error=f'the process of this run died: {why}')
+            except BrokenProcessPool: row = dict(cell=_key(c)[0], seed=c['seed'], seconds=None, host=socket.gethostname(), result=None, error=f'the process of this run died: {why}')
             done.add(ran(row)); yield row
-        todo = [c for c in todo if key(c) not in done]
+        todo = [c for c in todo if _key(c) not in done]
 
-# %% ../nbs/11_at_scale.ipynb #5e1fbffc
+# %% ../nbs/11_at_scale.ipynb #0fd3ad14
 def _jobs(n_jobs):
     "How many processes: as asked, as `joblib.parallel_config` says, else one per core"
     if n_jobs is not None: return n_jobs
@@ -191,6 +214,17 @@ def _warn_if_changed(rows, code, name):
     old = sum(r['code'] is not None and code is not None and r['code']!=code and r['error'] is None for r in rows)
     if old: warnings.warn(f'{old} rows of {name!r} were computed by another function, or by one whose source or fixed arguments have changed since. If that matters, sweep under another name= or into another store.', stacklevel=3)
 
+def _lines(rows, total):
+    "`rows`, with a word on stderr about how far they are: at the first, at the last, and in between when time has passed, twice a minute at most"
+    begun = first = said = time.monotonic()
+    for n,row in enumerate(rows, 1):
+        yield row # written down before it is counted
+        now = time.monotonic()
+        if n==1: first = now # processes were started until then
+        if n in (1, total) or now-said > min(30, max(2, said-begun)):
+            said,left = now,(now-first)/(n-1)*(total-n) if n > 1 else 0
+            print(f'{n} of {total} runs are there'+(f', after {format_time(now-begun)}' if n==total else f', about {format_time(left)} to go' if n > 1 else ''), file=sys.stderr, flush=True)
+
 def sweep(
     fn, # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
     grid, # name to list of values, or a list of cells, see `cells_of`
@@ -199,29 +233,40 @@ def sweep(
     n_jobs:int=None, # processes; as `joblib.parallel_config` says, else one per core, if omitted
     name:str=None, # under which rows are kept; that of `fn` if omitted
     retry:bool=True, # run those again that failed before?
-    progress:bool=True # show a bar with the time that is left?
+    progress=True # show a bar with the time that is left? 'lines': a line on stderr now and then, for a log
 )->pd.DataFrame: # one row per run in the order of the grid: the cell, `seed`, what came out, `seconds`, `error` (None, or a traceback)
     "Run a grid of experiments, each once, and keep every row as soon as it is there"
     if not callable(fn): raise ValueError(f'fn={fn!r} must be a function')
     if not isinstance(name, (str, type(None))): raise ValueError(f'name={name!r} must be a string')
+    if progress not in (True, False, None, 'lines'): raise ValueError(f"progress={progress!r} must be True (a bar), 'lines', or False")
     runs,name,code = cells_of(grid, seeds),name or getattr(fn, '__name__', '<'),_print_of(fn)
     if name.startswith('<'): raise ValueError('name: a lambda or partial function has no name to keep its rows under; give one, for example name="widths"')
     check_cells(fn, runs)
-    keys = [(_text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed']) for c in runs]
+    keys = [_key(c) for c in runs]
     with Store(store) as db:
         there = db.rows(name)
         _warn_if_changed([there[k] for k in keys if k in there], code, name)
-        todo = [c for c,k in zip(runs, keys) if k not in there or retry and there[k]['error']]
+        todo = [c for c,k in zip(runs, keys) if k not in there or (retry if there[k]['error'] else there[k]['result'] is None)]
         if todo: db.check_writable()
         rows = _rows(fn, todo, _jobs(n_jobs))
-        for row in progress_bar(rows, total=len(todo)) if progress and todo else rows: db.add(name, code=code, **row)
+        shown = rows if not progress or not todo else _lines(rows, len(todo)) if progress=='lines' else progress_bar(rows, total=len(todo))
+        for row in shown: db.add(name, code=code, **row)
         there = db.rows(name)
-        res = pd.DataFrame([{**c, **db.result(k, there[k]), 'seconds': there[k]['seconds'], 'error': there[k]['error']} for c,k in zip(runs, keys)])
+        res = pd.DataFrame([{**{n: _scalar(v) for n,v in c.items()}, **db.result(k, there[k]), 'seconds': there[k]['seconds'], 'error': there[k]['error']} for c,k in zip(runs, keys)])
     res.attrs['grid'] = list(dict.fromkeys(n for c in runs for n in c if n!='seed'))
     if n := int(res.error.notna().sum()): warnings.warn(f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into this store tries them again', stacklevel=2)
     return res
 
-# %% ../nbs/11_at_scale.ipynb #2d5a102c
+# %% ../nbs/11_at_scale.ipynb #e04685dd
+def _numbers(x):
+    "Does a column hold numbers (or truth values), apart from what is missing?"
+    return pd.api.types.is_numeric_dtype(x) or x.notna().any() and x.dropna().map(lambda v: isinstance(v, (bool, int, float, np.number))).all()
+
+def _warn_if_pooled(df, by):
+    "A word if other columns of the grid vary within what would be summed up as seeds"
+    text = df.assign(**{n: df[n].map(str) for n in {*by, *df.attrs.get('grid', ())} if n in df})
+    if pooled := [n for n in df.attrs.get('grid', ()) if n in df and n not in by and (text.groupby(by)[n].nunique() > 1).any()]: warnings.warn(f'by: {", ".join(pooled)} varies too, and is summed up as if it were a seed; add it to by=, or choose some of the rows', stacklevel=3)
+
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
     by, # column or columns that tell cells apart
@@ -231,22 +276,24 @@ def over_seeds(
     "Mean, spread and confidence interval over seeds"
     from scipy.stats import t
     by = [by] if isinstance(by, str) else list(by)
+    if not by: raise ValueError('by: name the column that tells cells apart, or several')
     if lost := [c for c in [*by, *([values] if isinstance(values, str) else values or [])] if c not in df]: raise ValueError(f'by, values: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
     if clash := sorted({*by} & {'value', 'n', 'mean', 'sd', 'low', 'high'}): raise ValueError(f'by: {clash[0]!r} is the name of a column of the answer; rename it first, for example df.rename(columns={{{clash[0]!r}: "size"}})')
     if not 0 < level < 1: raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
-    if values is None: values = [c for c in df.select_dtypes('number').columns if c not in (*by, *df.attrs.get('grid', ()), 'seed', 'seconds')]
     ok = df[df.error.isna()] if 'error' in df else df
-    if bad := [v for v in ([values] if isinstance(values, str) else values) if not pd.api.types.is_numeric_dtype(ok[v]) and ok[v].notna().any()]: raise ValueError(f'values: column {bad[0]!r} holds no numbers')
+    if values is None: values = [c for c in df.columns if c not in (*by, *df.attrs.get('grid', ()), 'seed', 'seconds', 'error') and _numbers(ok[c])]
+    _warn_if_pooled(ok, by)
+    if bad := [v for v in ([values] if isinstance(values, str) else values) if not _numbers(ok[v]) and ok[v].notna().any()]: raise ValueError(f'values: column {bad[0]!r} holds no numbers')
     rows = []
     for key,g in ok.assign(**{b: ok[b].map(str) for b in by if ok[b].map(lambda v: isinstance(v, (list, dict))).any()}).groupby(by, sort=False, dropna=False):
         for v in [values] if isinstance(values, str) else values:
-            x = g[v].dropna()
+            x = g[v].dropna().astype(float)
             n,m,s = len(x),x.mean(),x.std()
             half = t.ppf((1+level)/2, n-1)*s/math.sqrt(n) if n > 1 else float('nan')
             rows.append({**dict(zip(by, key)), 'value': v, 'n': n, 'mean': m, 'sd': s, 'low': m-half, 'high': m+half})
     return pd.DataFrame(rows)
 
-# %% ../nbs/11_at_scale.ipynb #72945a8a
+# %% ../nbs/11_at_scale.ipynb #d5518d1c
 def plot_sweep(
     df:pd.DataFrame, # from `sweep`
     x:str, # column along the horizontal axis, numbers or names
@@ -254,15 +301,22 @@ def plot_sweep(
     by:str=None, # column that labels the lines
     title:str='', ylabel:str=None, # `y` if omitted
     xlabel:str=None, # `x` if omitted
-    level:float=0.95 # of the intervals, see `over_seeds`
+    level:float=0.95, # of the intervals, see `over_seeds`
+    logx:bool=False # a logarithmic horizontal axis?
 ):
     "Means with confidence intervals, and every run as a small mark; returns the figure"
     import matplotlib.pyplot as plt
+    if not len(df) or 'error' in df and df.error.notna().all(): raise ValueError('df: no run succeeded, so there is nothing to draw; look at its column `error`')
     if lost := [c for c in (x, y, by) if c is not None and c not in df]: raise ValueError(f'x, y, by: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
     if x==y: raise ValueError(f'x and y are both {x!r}; choose two columns')
+    if logx and not (pd.api.types.is_numeric_dtype(df[x]) and (df[x]>0).all()): raise ValueError(f'logx: column {x!r} must hold numbers above 0')
     ok = df[df.error.isna()] if 'error' in df else df
-    ok = ok.assign(**{c: ok[c].map(str) for c in (x, by) if c is not None and ok[c].map(lambda v: isinstance(v, (list, dict))).any()})
-    if not len(ok): raise ValueError('df: no run succeeded, so there is nothing to draw; look at its column `error`')
+    _warn_if_pooled(ok, [c for c in (x, by) if c is not None])
+    def named(c): # what is no number, or not always, is a name
+        v = ok[c]
+        return v.map(lambda v: 'None' if v is None or v!=v else f'{v:g}') if pd.api.types.is_float_dtype(v) and v.isna().any() else v.map(str) if pd.api.types.is_bool_dtype(v) or not pd.api.types.is_numeric_dtype(v) else v
+    ok = ok.assign(**{c: named(c) for c in (x, by) if c is not None})
+    ok.attrs = {}
     names = None if pd.api.types.is_numeric_dtype(ok[x]) else list(dict.fromkeys(ok[x]))
     at = (lambda v: v.map(names.index).astype(float)) if names else (lambda v: v.astype(float))
     groups = list(ok.groupby(by, sort=False)) if by else [(None, ok)]
@@ -273,9 +327,14 @@ def plot_sweep(
         shift = (j-(len(groups)-1)/2)*0.16 if names else 0
         ax.plot(at(d[x])+shift+(0.05 if names else 0), d[y], '.', ms=3, color=color, alpha=0.6)
         ax.errorbar(at(s['_x'])+shift, s['mean'], [s['mean']-s.low, s.high-s['mean']], marker='os^DvPX*'[j%8], ls='' if names else ('-', '--', '-.', ':')[j%4], color=color, ms=5, capsize=3, lw=1.3, label=g)
-    if names: ax.set_xticks(range(len(names)), names)
+    if logx: ax.set_xscale('log')
+    values = range(len(names)) if names else sorted(map(float, ok[x].dropna().unique()))
+    place = np.log(values) if logx else np.array(values, float)
+    labels = names or [f'{v:,.10g}' for v in values]
+    longest = max(map(len, labels))
+    if names or len(values) < 9 and (np.diff(place) >= 0.025*longest*np.ptp(place)).all(): ax.set_xticks(values, labels, **(dict(rotation=20, ha='right') if names and longest > 14 else {})); ax.minorticks_off()
     ax.set(xlabel=xlabel or x, ylabel=ylabel or y); ax.grid(alpha=0.25)
-    if by: ax.legend(title=by, fontsize=8, title_fontsize=8)
+    if by: ax.legend(title=by, fontsize=8, title_fontsize=8, handlelength=4, **(dict(loc='center left', bbox_to_anchor=(1, 0.5)) if len(groups) > 5 else {}))
     fig.suptitle(title, fontsize=10); fig.tight_layout(); plt.close(fig)
     return fig
 

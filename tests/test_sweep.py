@@ -104,6 +104,76 @@ def test_any_column_may_lie_along_the_axis():
     drawn = [c for c in ax.containers][0].lines[0]
     assert drawn.get_xdata().tolist()==[4, 16] and drawn.get_ydata().tolist()==[41, 161]
 
+def test_ticks_are_the_sizes_that_were_run():
+    df = pd.DataFrame([dict(n=n, kind=k, seed=s, y=n+s) for n in (4, 16, 64, 4096) for k in 'ab' for s in range(3)])
+    ax = plot_sweep(df, 'n', 'y', 'kind', logx=True).axes[0]
+    assert ax.get_xscale()=='log' and [t.get_text() for t in ax.get_xticklabels()]==['4', '16', '64', '4,096']
+    assert ax.get_xlim()[0] < 4 and 4096 < ax.get_xlim()[1]
+    ax = plot_sweep(df, 'n', 'y').axes[0] # 4, 16 and 64 would lie on top of each other
+    assert ax.get_xscale()=='linear' and [t.get_text() for t in ax.get_xticklabels()]!=['4', '16', '64', '4,096']
+    for bad in (df.assign(n=df.n-4), df.assign(n='a')):
+        with pytest.raises(ValueError, match='logx'): plot_sweep(bad, 'n', 'y', logx=True)
+
+def test_progress_in_lines(tmp_path, capsys):
+    sweep(square, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, progress='lines')
+    said = capsys.readouterr()
+    assert [l[:8] for l in said.err.splitlines()]==['1 of 3 r', '3 of 3 r'] and not said.out
+    sweep(square, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, progress='lines')
+    assert not capsys.readouterr().err # nothing was left to do
+    with pytest.raises(ValueError, match="progress='line'"): sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, progress='line')
+
+def test_a_row_with_nothing_in_it_is_run_again(tmp_path):
+    sweep(square, dict(x=[2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with Store(tmp_path/'a.db') as s, s.db: s.db.execute('UPDATE runs SET result=NULL')
+    assert sweep(square, dict(x=[2]), store=tmp_path/'a.db', n_jobs=1, retry=False, **quiet).y[0]==4
+
+def test_tensors_of_the_grid_are_numbers_in_the_table(tmp_path):
+    df = sweep(square, dict(x=[torch.tensor(2), torch.tensor(3)]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert df.x.tolist()==[2, 3] and pd.api.types.is_integer_dtype(df.x)
+
+def test_changed_helpers_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+    code = "def helper(x): return {}*x\ndef run(x, seed): return dict(y=[helper(v) for v in [x]][0])\n"
+    (tmp_path/'mine.py').write_text(code.format(2))
+    import mine
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for _ in range(2): sweep(mine.run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    (tmp_path/'mine.py').write_text(code.format(1000)); importlib.invalidate_caches(); importlib.reload(mine)
+    with pytest.warns(UserWarning, match='have changed since'): sweep(mine.run, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+
+class Times:
+    def __init__(self, k): self.k = k
+    def run(self, x, seed): return dict(y=self.k*x)
+
+def test_methods_of_other_objects_are_told_apart(tmp_path):
+    sweep(Times(1).run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='have changed since'): sweep(Times(200).run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+
+def test_other_columns_are_no_seeds(tmp_path):
+    df = sweep(lambda x, y, seed: dict(out=100*y+seed), dict(x=[1, 2], y=[0, 1]), 3, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    for f in (lambda: over_seeds(df, 'x'), lambda: plot_sweep(df, 'x', 'out')):
+        with pytest.warns(UserWarning, match='by: y varies'): f()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        over_seeds(df, ['x', 'y']); plot_sweep(df, 'x', 'out', 'y'); over_seeds(df[df.y==0], 'x')
+    with pytest.raises(ValueError, match='by: name the column'): over_seeds(df, [])
+
+def test_nothing_is_left_out_of_the_figure(tmp_path):
+    df = sweep(lambda x, seed: dict(out=seed), dict(x=[None, 1, 2]), 2, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'out').axes[0].get_xticklabels()]==['None', '1', '2']
+    df = pd.DataFrame([dict(x=x, seed=s, y=s) for x in (True, False) for s in range(2)])
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'y').axes[0].get_xticklabels()]==['True', 'False']
+    df = pd.DataFrame([dict(x=x, seed=s, y=s) for x in (1e4, 1e6, 1e8) for s in range(2)])
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'y', logx=True).axes[0].get_xticklabels()]==['10,000', '1,000,000', '100,000,000']
+    with pytest.raises(ValueError, match='no run succeeded'): plot_sweep(pd.DataFrame([dict(x=1, seed=0, error='no')]), 'x', 'y')
+
+def test_truth_values_are_summed_up(tmp_path):
+    df = sweep(lambda x, seed: dict(ok=seed==0), dict(x=[1]), 4, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    got = over_seeds(df, 'x').iloc[0]
+    assert (got.value, got.n, got['mean'])==('ok', 4, 0.25)
+
 def test_functions_without_a_name_need_one(tmp_path):
     from functools import partial
     for f in (lambda x, seed: dict(y=1), partial(square, 3)):
@@ -305,10 +375,18 @@ def test_wrong_names_and_columns(tmp_path):
     with sqlite3.connect(tmp_path/'a.db') as db: db.execute("UPDATE runs SET result='{broken' WHERE cell LIKE '%1%'")
     with pytest.raises(ValueError, match='is damaged'): sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
+def test_the_line_that_names_the_exception():
+    from forgetprune.cli import _what_failed
+    try:
+        try: 1/0
+        except ZeroDivisionError as e: raise KeyError('a\n  b') from e
+    except KeyError: assert _what_failed(__import__('traceback').format_exc()).startswith('KeyError')
+    assert _what_failed('the process of this run died: one\n\nDetailed tracebacks ...')=='the process of this run died: one'
+
 def test_the_command_says_why_runs_failed_and_writes_json(tmp_path):
     (tmp_path/'toy.py').write_text("""def f(x, seed):
-    if x==3: raise RuntimeError('three is too much')
-    return dict(y=float('nan') if x==1 else x)
+    if x==3: raise RuntimeError('three is too much\\nby far')
+    return dict(y=float('nan') if x==1 else x, many=[1., float('nan')])
 class K:
     def __call__(self, x, seed): return dict(y=x)
 k = K()
@@ -320,5 +398,6 @@ k = K()
     assert r.returncode==1 and '1 failed: RuntimeError: three is too much' in r.stderr and '--resume' in r.stderr
     r = run('experiment = "toy:f"\n[grid]\nx = [1, 2]', '--resume', '--json')
     assert [row['y'] for row in json.loads(r.stdout, parse_constant=lambda v: 1/0)]==[None, 2] # only what was asked for, and no NaN
+    assert json.loads(r.stdout)[0]['many']==[1, None] and '1 of' not in r.stdout
     assert 'add name' in run('experiment = "toy:k"\n[grid]\nx = [1]', '--resume').stderr
     assert 'name = 3' in run('experiment = "toy:f"\nname = 3\n[grid]\nx = [1]').stderr
