@@ -16,7 +16,7 @@ html_theme,html_title = 'sphinx_book_theme','forgetprune'
 html_math_renderer = 'mathml'
 html_favicon = str(here/'static/favicon.svg')
 html_static_path = [str(here/'static')]
-html_css_files = ['site.css']
+html_css_files,html_js_files = ['site.css'],['search.js']
 html_context = dict(default_mode='auto')
 html_show_sphinx = html_use_index = False
 html_copy_source = html_show_sourcelink = False

@@ -213,6 +213,12 @@ def test_search_finds_a_chapter(opened):
     p = opened('search.html?q=recycling')
     p.wait_for_selector('#search-results ul.search li a[href*="09_recycling"]', timeout=20_000) # results come one by one
 
+def test_search_quotes_the_text(opened):
+    p = opened('search.html?q=midpoint')
+    p.wait_for_selector('#search-results li:has(a[href*="07b_midpoint"]) p.context', timeout=20_000)
+    quoted = p.locator('#search-results p.context').all_text_contents()
+    assert quoted and not [q for q in quoted if 'Contents' in q], quoted
+
 def slide(p):
     s = p.locator('input[type=range]').first
     picture = lambda: p.locator('.animation img').first.get_attribute('src')
