@@ -1,10 +1,13 @@
-import signal
-import pytest, torch
+import random, signal
+import numpy as np, pytest, torch
 from fastai.basics import Callback
 from forgetprune.data import class_split, get_dls
 from forgetprune.models import get_learner
 
 signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts tests in the background has it ignored, and children would inherit that
+
+@pytest.fixture(autouse=True)
+def same_numbers_each_time(): random.seed(0); np.random.seed(0); torch.manual_seed(0)
 
 @pytest.fixture(scope='session')
 def digits(): return get_dls('digits', bs=64, seed=0)

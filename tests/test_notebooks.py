@@ -8,7 +8,7 @@ notebooks = sorted((repo/'nbs').glob('*.ipynb'))
 
 @pytest.mark.parametrize('nb', notebooks, ids=lambda p: p.stem)
 def test_runs(nb):
-    code = 'import sys; from nbdev.test import test_nb; ok,_ = test_nb(sys.argv[1], skip_flags=["notest","slow"]); sys.exit(not ok)'
+    code = 'import sys, torch; from nbdev.test import test_nb; torch.manual_seed(0); ok,_ = test_nb(sys.argv[1], skip_flags=["notest","slow"]); sys.exit(not ok)'
     env = {**os.environ, 'MPLBACKEND': 'agg'}
     r = subprocess.run([sys.executable, '-c', code, str(nb)], cwd=nb.parent, capture_output=True, text=True, timeout=600, env=env)
     assert r.returncode==0, r.stderr[-6000:]
