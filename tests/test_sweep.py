@@ -378,7 +378,7 @@ def test_wrong_names_and_columns(tmp_path):
 def test_the_line_that_names_the_exception():
     from forgetprune.cli import _what_failed
     try:
-        try: 1/0
+        try: raise ZeroDivisionError
         except ZeroDivisionError as e: raise KeyError('a\n  b') from e
     except KeyError: assert _what_failed(__import__('traceback').format_exc()).startswith('KeyError')
     assert _what_failed('the process of this run died: one\n\nDetailed tracebacks ...')=='the process of this run died: one'
