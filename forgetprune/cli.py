@@ -187,18 +187,26 @@ def _pages(res, learn, result, counts):
                                                *figs.values(), res.cut.summary().set_index('layer'), pd.DataFrame({'': {k: str(v) for k,v in result.items() if not isinstance(v, dict)}})])
     return figs, page
 
+def _remove_parts(out, name):
+    "Of a run that was killed while it wrote, see `whole_file`"
+    for part in out.glob(f'.{name}-????????'): part.unlink()
+
+def _put(out, result, files, anew=True):
+    "Write files (text, bytes, or a function that writes to a path) and result.json, and return their names. In a new run result.json goes first and comes back last, as the sign that the rest is there"
+    if anew: (out/'result.json').unlink(missing_ok=True)
+    files = {**files, 'result.json': json.dumps(result, indent=1)}
+    for name,what in files.items():
+        _remove_parts(out, name)
+        if callable(what): what(out/name); continue # whole by itself
+        with whole_file(out/name) as tmp: tmp.write_bytes(what.encode() if isinstance(what, str) else what)
+    return ', '.join(files)
+
 def _write(out, res, learn, result, counts):
-    "All files of a run; result.json comes last, as the sign that the rest is there"
+    "All files of a run; returns their names"
     figs,page = _pages(res, learn, result, counts)
-    (out/'result.json').unlink(missing_ok=True)
-    def put(file, f):
-        with whole_file(out/file) as tmp: f(tmp)
-    put('curve.csv', lambda p: res.curve.to_csv(p, index=False))
-    res.cut.save(out/'cut.safetensors')
-    save_model(learn.model, out/'model.safetensors', arch=learn.arch, **{k: result[k] for k in ('data', 'seed', 'target', 'criterion', 'k')})
-    for n,(png,_) in figs.items(): put(f'{n}.png', lambda p: p.write_bytes(png))
-    put('report.html', lambda p: p.write_text(page, encoding='utf-8'))
-    put('result.json', lambda p: p.write_text(json.dumps(result, indent=1), encoding='utf-8'))
+    about = {k: result[k] for k in ('data', 'seed', 'target', 'criterion', 'k')}
+    return _put(out, result, {'report.html': page, 'curve.csv': res.curve.to_csv(index=False), 'cut.safetensors': res.cut.save,
+        'model.safetensors': lambda p: save_model(learn.model, p, arch=learn.arch, **about), **{f'{n}.png': png for n,(png,_) in figs.items()}})
 
 # %% ../nbs/12_cli.ipynb #432f6bb6
 def _print(res):
@@ -227,12 +235,11 @@ def _with_ends(table):
     return table
 
 def _write_audit(out, found, result):
-    "audit.json, audit.png, a section of report.html, and the audit in result.json"
+    "audit.json, audit.png, a section of report.html, and the audit in result.json; returns their names"
     png = figure_png(found.plot())
     page = (out/'report.html').read_text(encoding='utf-8')
     page = report_section(page, 'audit', f'Audit: {found.verdict}', [*found.reasons, (png, 'Relearning, probes, answers and membership attacks on the network, beside its controls; bars are intervals.'), _with_ends(found.table)])
-    for file,data in (('audit.png', png), ('audit.json', found.to_json(indent=1).encode()), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
-        with whole_file(out/file) as tmp: tmp.write_bytes(data)
+    return _put(out, result, {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}, anew=False)
 
 def _print_audit(found):
     "The audit, for people"
@@ -274,14 +281,15 @@ def forget_command(
     before,trained = answers(learn.model, t),copy.deepcopy(learn.model)
     res = learn.forget(target, k, criterion, names, goal, budget, progress=bars, **(dict(seed=seed) if criterion in ('random', 'output_aware') else {}))
     result = _result(res, learn, data, recipe, seed, model)
-    if out: _write(out, res, learn, result, (before, answers(learn.model, t)))
+    if out: written = _write(out, res, learn, result, (before, answers(learn.model, t)))
     found = _audit(learn, target, res.cut, None, trained, bars) if with_audit else None
     if found: result['audit'] = found.to_dict()
-    if found and out: _write_audit(out, found, result)
+    if found and out: added = _write_audit(out, found, result)
     if as_json: return print(json.dumps(result, indent=1))
     _print(res)
     if found: _print_audit(found)
-    if out: print(f'\nWritten to {out}: report.html, result.json, curve.csv, cut.safetensors, model.safetensors, curve.png, answers.png{", audit.json, audit.png" if found else ""}')
+    if out: print(f'\nWritten to {out}: {written}')
+    if found and out: print(f'Then, for the audit: {added}')
 
 # %% ../nbs/12_cli.ipynb #7ada9d7c
 def _finished(folder, path):
@@ -320,10 +328,10 @@ def audit_command(
     g = [load_model(f)[0].to(learn.dls.device) for f in gold] if gold else None
     bars = sys.stdout.isatty() and not as_json
     found = _audit(learn, result['target'], cut, g, _before(learn, result, bars), bars, repeats=repeats, goal=goal, most=most)
-    _write_audit(_check_out(folder), found, result | dict(audit=found.to_dict()))
+    added = _write_audit(_check_out(folder), found, result | dict(audit=found.to_dict()))
     if as_json: return print(found.to_json(indent=1))
     _print_audit(found)
-    print(f'\nAdded to {folder}: audit.json, audit.png, a section of report.html')
+    print(f'\nAdded to {folder}: {added} (in the last two, a section)')
 
 # %% ../nbs/12_cli.ipynb #ef2478bf
 def _without_nan(v):
@@ -334,14 +342,12 @@ def _without_nan(v):
     return v
 
 def _write_magnitudes(out, path, mags, stats, plain):
-    "magnitudes.csv, magnitudes.png, report.html, and result.json last"
+    "All files of a look at a checkpoint; returns their names"
     png = figure_png(plot_magnitudes(mags, str(path)))
     csv = pd.DataFrame([(n, i, float(v)) for n,m in mags.items() for i,v in enumerate(m)], columns=['block', 'neuron', 'magnitude']).to_csv(index=False)
     page = report_html(f'Neuron magnitudes of {path}', [(png, 'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: the median.'), stats.round(3)])
     result = dict(version=__version__, command='magnitudes', path=str(path), blocks=plain)
-    (out/'result.json').unlink(missing_ok=True)
-    for file,data in (('magnitudes.csv', csv.encode()), ('magnitudes.png', png), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
-        with whole_file(out/file) as tmp: tmp.write_bytes(data)
+    return _put(out, result, {'report.html': page, 'magnitudes.csv': csv, 'magnitudes.png': png})
 
 @app.command('magnitudes')
 def magnitudes_command(
@@ -359,10 +365,10 @@ def magnitudes_command(
     stats = pd.DataFrame({n: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m)) for n,m in mags.items()}).T.rename_axis('block')
     stats = stats.astype({c: int if c=='neurons' else bool if c=='two' else float for c in stats})
     plain = _without_nan(stats.to_dict('index'))
-    if out: _write_magnitudes(out, path, mags, stats, plain)
+    if out: written = _write_magnitudes(out, path, mags, stats, plain)
     if as_json: return print(json.dumps(plain, indent=1))
     print(stats.drop(columns='at').round(3).to_string())
-    if out: print(f'\nWritten to {out}: report.html, result.json, magnitudes.csv, magnitudes.png')
+    if out: print(f'\nWritten to {out}: {written}')
 
 # %% ../nbs/12_cli.ipynb #fe285dbe
 def _goes_on(out, config, resume):
@@ -397,14 +403,12 @@ def _by_block(cb):
     return pd.DataFrame({n: dict(neurons=len(c), recycled=int(c.sum()), ever=100*float((c>0).float().mean()), most=int(c.max()), chosen=last.chosen[n], all=last['all'][n]) for n,c in cb.counts.items()}).T.rename_axis('block').astype(dict(neurons=int, recycled=int, most=int))
 
 def _write_recycling(out, learn, cb, result):
-    "history.csv, recycling.png, model.safetensors, report.html, and result.json last"
+    "All files of a run with recycling; returns their names"
     table,png = cb.table(),figure_png(cb.plot())
     page = report_html('Neuron recycling', [f'Validation loss {result["loss"]:.4f} nats; {100*result["ever"]:.0f} % of the neurons were recycled at least once, one of them {result["most"]} times in {result["rounds"]} rounds.',
         (png, 'How often neurons were recycled; the median magnitude of those chosen and of all; the training loss around a round.'), _by_block(cb).round(4), table.drop(columns='neurons').round(4), pd.DataFrame({'': {k: str(v) for k,v in result['config'].items()}})])
-    (out/'result.json').unlink(missing_ok=True)
-    save_model(learn.model, out/'model.safetensors', arch=learn.arch, seed=learn.seed)
-    for file,data in (('history.csv', table.assign(neurons=[' '.join(map(str, n)) for n in table.neurons]).to_csv(index=False).encode()), ('recycling.png', png), ('report.html', page.encode()), ('result.json', json.dumps(result, indent=1).encode())):
-        with whole_file(out/file) as tmp: tmp.write_bytes(data)
+    history = table.assign(neurons=[' '.join(map(str, n)) for n in table.neurons]).to_csv(index=False)
+    return _put(out, result, {'report.html': page, 'history.csv': history, 'recycling.png': png, 'model.safetensors': lambda p: save_model(learn.model, p, arch=learn.arch, seed=learn.seed)})
 
 # %% ../nbs/12_cli.ipynb #613c3b48
 @app.command('recycle')
@@ -431,18 +435,17 @@ def recycle_command(
     if out:
         out = _check_out(out)
         cbs.append(Checkpoints(out, save_every, config, _goes_on(out, config, resume)))
-        for part in out.glob('.*-*'): # of a run that was killed while it wrote
-            if re.fullmatch(r'\.(checkpoint-\d{8}\.pt|history\.csv|recycling\.png|report\.html|result\.json|model\.safetensors)-\w+', part.name): part.unlink()
+        _remove_parts(out, 'checkpoint-????????.pt')
     set_seed(seed)
     with nullcontext() if sys.stdout.isatty() and not as_json else learn.no_bar(), learn.no_logging(): warm_fit(learn, cbs=cbs)
     with learn.no_bar(), learn.no_logging(): loss = float(learn.validate()[0])
     if not math.isfinite(loss): raise ValueError(f'the training has diverged (validation loss {loss}); give a lower --lr')
     result = dict(version=__version__, command='recycle', config=config, loss=loss, rounds=cb.round, ever=cb.ever(), most=max(int(c.max()) for c in cb.counts.values()))
-    if out: _write_recycling(out, learn, cb, result)
+    if out: written = _write_recycling(out, learn, cb, result)
     if as_json: return print(json.dumps(result, indent=1))
     print(f'Validation loss {loss:.4f} nats after {steps:,} steps and {cb.round} rounds; {100*cb.ever():.0f} % of the neurons were recycled at least once, one of them {result["most"]} times\n')
     print(_by_block(cb).round(3).to_string())
-    if out: print(f'\nWritten to {out}: report.html, result.json, history.csv, recycling.png, model.safetensors')
+    if out: print(f'\nWritten to {out}: {written}')
 
 # %% ../nbs/12_cli.ipynb #ba7257e9
 def _what_failed(error):
