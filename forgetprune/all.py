@@ -1,22 +1,39 @@
 "Everything a notebook wants: `from forgetprune.all import *`"
-from forgetprune import __version__
+import builtins as _builtins
 from fastai.basics import *
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from fastai.callback.training import *
 from forgetprune.data import *
-from forgetprune.models import *
-from forgetprune.text import *
+from forgetprune.networks import *
 from forgetprune.layers import *
+from forgetprune.training import *
+from forgetprune.text import *
+from forgetprune.watch import *
+from forgetprune.cut import *
+from forgetprune.curve import *
+from forgetprune.blocks import *
+from forgetprune.neurons import *
+from forgetprune.tuning import *
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.silence import *
 from forgetprune.forget import *
 from forgetprune.outputs import *
+from forgetprune.relearn import *
+from forgetprune.witnesses import *
 from forgetprune.audit import *
-from forgetprune.erase import *
+from forgetprune.lm import *
 from forgetprune.magnitudes import *
+from forgetprune.pruning import *
+from forgetprune.published import *
 from forgetprune.decay import *
 from forgetprune.retrain import *
+from forgetprune.draws import *
 from forgetprune.recycle import *
-from forgetprune.resume import *
-from forgetprune.lm import *
 from forgetprune.sweep import *
+from forgetprune.resume import *
 from forgetprune.experiments import *
+
+# nothing that rebinds a name of Python's, the module `copy`, or a test that pytest would collect
+__all__ = [n for n in globals() if not n.startswith(('_', 'test')) and n not in ('copy', *dir(_builtins))]

@@ -2,7 +2,7 @@ import random, signal
 import numpy as np, pytest, torch
 from fastai.basics import Callback
 from forgetprune.data import class_split, get_dls
-from forgetprune.models import get_learner
+from forgetprune.training import get_learner
 
 signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts tests in the background has it ignored, and children would inherit that
 

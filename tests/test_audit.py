@@ -3,11 +3,17 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from conftest import same_state
+from forgetprune.relearn import *
+from forgetprune.witnesses import *
 from forgetprune.audit import *
-from forgetprune.audit import _auc
+from forgetprune.tuning import *
+from forgetprune.witnesses import auc
 from forgetprune.data import class_split
-from forgetprune.forget import get_scores, largest, row_zeroed
-from forgetprune.models import get_learner, mlp
+from forgetprune.rivals import get_scores
+from forgetprune.cut import largest
+from forgetprune.forget import row_zeroed
+from forgetprune.training import get_learner
+from forgetprune.networks import mlp
 from forgetprune.outputs import get_gold
 
 @pytest.fixture(scope='module')
@@ -118,7 +124,7 @@ def test_intervals_stand_beside_the_subject(learn, golds):
     assert 'row zeroed' not in res.table and res.table.loc['answers against gold'].gold.isna().all()
 
 def test_losses_of_every_kind():
-    from forgetprune.forget import item_losses
+    from forgetprune.training import item_losses
     from fastai.losses import CrossEntropyLossFlat
     o,y = torch.randn(6, 3),torch.tensor([0, 1, 2, 0, 1, 2])
     want = torch.nn.functional.cross_entropy(o, y, reduction='none')

@@ -2,8 +2,8 @@ import json, signal, subprocess, sys, time
 import pandas as pd, pytest, torch
 from safetensors.torch import save_file
 from forgetprune.cli import main
-from forgetprune.forget import Cut
-from forgetprune.models import load_model, mlp, save_model
+from forgetprune.cut import Cut
+from forgetprune.networks import load_model, mlp, save_model
 
 cmd = [sys.executable, '-c', 'from forgetprune.cli import main; main()']
 def run(*args, **kw): return subprocess.run([*cmd, *map(str, args)], capture_output=True, text=True, **kw)

@@ -4,10 +4,16 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from conftest import same_state
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.cut import *
+from forgetprune.curve import *
 from forgetprune.forget import *
-from forgetprune.forget import _chain
+from forgetprune.watch import *
+from forgetprune.layers import *
+from forgetprune.curve import chain
 from forgetprune.layers import linears
-from forgetprune.models import cnn, mlp
+from forgetprune.networks import cnn, mlp
 
 def agree(model, scores, ks, dl, target):
     before = copy.deepcopy(model.state_dict())

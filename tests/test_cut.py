@@ -5,8 +5,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 from conftest import same_state
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.cut import *
+from forgetprune.curve import *
 from forgetprune.forget import *
-from forgetprune.models import mlp
+from forgetprune.watch import *
+from forgetprune.layers import *
+from forgetprune.networks import mlp
 
 sizes = (4, 6, 5, 3, 2)
 indices = st.fixed_dictionaries({}, optional={'1': st.lists(st.integers(0, 23), max_size=30), '3': st.lists(st.integers(0, 29), max_size=40), '5': st.lists(st.integers(0, 14), max_size=20)})

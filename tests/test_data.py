@@ -110,7 +110,7 @@ def test_get_preds_keeps_order(learn):
 
 def test_training_is_reproducible(digits):
     def once():
-        from forgetprune.models import get_learner
+        from forgetprune.training import get_learner
         l = get_learner(get_dls('digits', seed=5), dict(name='mlp', sizes=(64, 8, 10)), seed=5)
         with l.no_bar(), l.no_logging(): l.fit(2, 0.1)
         return l.model.state_dict()

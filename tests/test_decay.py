@@ -4,9 +4,9 @@ from torch import nn
 from fastai.basics import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException
 from conftest import same_state
 from forgetprune.decay import *
-from forgetprune.layers import FFN, ffns
+from forgetprune.blocks import FFN, ffns
 from forgetprune.magnitudes import magnitudes
-from forgetprune.models import Encoder
+from forgetprune.networks import Encoder
 from forgetprune.retrain import *
 from forgetprune.text import *
 

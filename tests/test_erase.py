@@ -3,9 +3,10 @@ import pytest, torch
 from torch import nn
 from conftest import same_state
 from forgetprune.audit import audit
-from forgetprune.erase import *
-from forgetprune.forget import class_accuracies
-from forgetprune.models import cnn, mlp
+from forgetprune.silence import *
+from forgetprune.forget import *
+from forgetprune.watch import class_accuracies
+from forgetprune.networks import cnn, mlp
 
 def test_silenced_units_say_nothing_where_biases_do_not(learn, sevens, digits):
     whole = copy.deepcopy(learn.model.state_dict())

@@ -8,8 +8,15 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
 from conftest import Cpu16, same_state
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.cut import *
+from forgetprune.curve import *
 from forgetprune.forget import *
-from forgetprune.models import get_learner, mlp
+from forgetprune.watch import *
+from forgetprune.layers import *
+from forgetprune.training import get_learner
+from forgetprune.networks import mlp
 
 class Zeros(Callback):
     "Looks after every single step"

@@ -1,7 +1,9 @@
 import pytest, torch
 from torch import nn
 from forgetprune.layers import *
-from forgetprune.models import *
+from forgetprune.blocks import *
+from forgetprune.networks import *
+from forgetprune.training import *
 
 def test_gpt2_conv1d():
     "The real thing: Hugging Face's transposed Conv1D, with the head tied to the embedding"

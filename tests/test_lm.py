@@ -6,11 +6,13 @@ from hypothesis import given, settings, strategies as st
 from conftest import same_state
 transformers = pytest.importorskip('transformers')
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
-from forgetprune.forget import KeepCut, criteria, get_scores, largest
-from forgetprune.layers import ffns
+from forgetprune.cut import KeepCut, largest
+from forgetprune.rivals import criteria, get_scores
+from forgetprune.blocks import ffns
 from forgetprune.lm import *
-from forgetprune.magnitudes import neuron_cut
-from forgetprune.models import Encoder
+from forgetprune.neurons import *
+from forgetprune.neurons import neuron_cut
+from forgetprune.networks import Encoder
 
 def gpt2(**kw): return GPT2LMHeadModel(GPT2Config(**{**dict(vocab_size=40, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0), **kw}))
 makers = dict(

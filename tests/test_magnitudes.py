@@ -4,9 +4,12 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from safetensors.torch import save_file
 from conftest import same_state
-from forgetprune.layers import ffns
+from forgetprune.blocks import ffns
 from forgetprune.magnitudes import *
-from forgetprune.models import Encoder, mlp
+from forgetprune.neurons import *
+from forgetprune.pruning import *
+from forgetprune.published import *
+from forgetprune.networks import Encoder, mlp
 from forgetprune.text import *
 
 def lm(**kw):

@@ -3,9 +3,13 @@ import numpy as np, pandas as pd, pytest, torch
 from torch import nn
 from conftest import same_state
 from forgetprune.data import class_split, get_dls, without
-from forgetprune.forget import Cut, get_scores, naive_curve, random_scores
-from forgetprune.models import get_learner, model_file
+from forgetprune.cut import Cut
+from forgetprune.rivals import get_scores
+from forgetprune.curve import naive_curve
+from forgetprune.scores import random_scores
+from forgetprune.training import get_learner, model_file
 from forgetprune.outputs import *
+from forgetprune.watch import *
 
 def test_tables_against_loops(learn, digits):
     o = torch.cat([learn.model(x) for x,_ in digits.test]).detach()

@@ -10,10 +10,13 @@ from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
 from conftest import Cpu16, same_state
 from forgetprune.data import get_dls
-from forgetprune.forget import Cut, KeepCut
-from forgetprune.layers import FFN, ffns
-from forgetprune.magnitudes import GradualPruning, magnitudes, neuron_cut
+from forgetprune.cut import Cut, KeepCut
+from forgetprune.blocks import FFN, ffns
+from forgetprune.pruning import GradualPruning
+from forgetprune.magnitudes import magnitudes
+from forgetprune.neurons import neuron_cut
 import forgetprune.resume  # noqa: F401 (states)
+from forgetprune.draws import *
 from forgetprune.recycle import *
 from forgetprune.text import *
 
@@ -162,7 +165,7 @@ def test_new_part_is_trained_and_old_part_fixed():
 def test_blocks_that_share_a_matrix(smooth):
     "In a perceptron the second matrix of one block is the first of the next: gradual change ends where a sudden one does"
     def run(smooth, lr):
-        from forgetprune.models import mlp
+        from forgetprune.networks import mlp
         torch.manual_seed(0)
         l = Learner(get_dls('digits', bs=64, device='cpu'), mlp((64, 12, 12, 10)), loss_func=nn.CrossEntropyLoss(), opt_func=SGD)
         def fill(f, i, g): return [(r, i, torch.full((len(i), *(() if p.ndim==1 else (p.numel()//len(f),))), 1. if f.rows()[0].shape[1]==64 else 2.)) for r,(p,_) in f.parts().items()]

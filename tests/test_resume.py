@@ -3,6 +3,7 @@ import json, os, random, signal, subprocess, sys, time
 import pytest, torch
 from fastai.basics import Adam, Callback, SGD, set_seed
 from conftest import same_state
+from forgetprune.draws import *
 from forgetprune.recycle import *
 from forgetprune.resume import *
 from forgetprune.text import *
@@ -53,7 +54,7 @@ def test_over_epochs_and_with_fastai_optimisers(opt, tmp_path):
     same(last_checkpoint(tmp_path/'a'), last_checkpoint(tmp_path/'b'))
 
 def test_one_cycle_and_gradual_pruning(tmp_path):
-    from forgetprune.magnitudes import GradualPruning
+    from forgetprune.pruning import GradualPruning
     kw = dict(train=lambda l, n, cbs: l.fit_one_cycle(n, 1e-3, cbs=cbs), extra=lambda: [GradualPruning(0.5, start=2, end=30, every=5)])
     for n in 'ab': (tmp_path/n).mkdir()
     whole,_ = run(tmp_path/'a', **kw)
@@ -68,10 +69,10 @@ def test_images_and_neurons_that_were_put_back_to_work(die, tmp_path, digits):
     "A perceptron on shuffled images over epochs, some of its neurons pruned and recycled"
     from fastai.basics import Learner
     from torch import nn
-    from forgetprune.forget import KeepCut
+    from forgetprune.cut import KeepCut
     from forgetprune.data import get_dls
-    from forgetprune.magnitudes import neuron_cut
-    from forgetprune.models import mlp
+    from forgetprune.neurons import neuron_cut
+    from forgetprune.networks import mlp
     def go(folder, die=None, resume=None):
         set_seed(1 if resume else 0)
         torch.manual_seed(0)

@@ -5,9 +5,16 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from conftest import same_state
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.cut import *
+from forgetprune.curve import *
 from forgetprune.forget import *
+from forgetprune.watch import *
+from forgetprune.layers import *
 from forgetprune.layers import linears
-from forgetprune.models import Encoder, cnn, mlp, squared_error
+from forgetprune.networks import Encoder, cnn, mlp
+from forgetprune.training import squared_error
 
 def batches(x, y, bs): return list(zip(x.split(bs), y.split(bs)))
 def parts(x, y, bs=7): return batches(x[y==0], y[y==0], bs), batches(x[y!=0], y[y!=0], bs)

@@ -376,7 +376,7 @@ def test_wrong_names_and_columns(tmp_path):
     with pytest.raises(ValueError, match='is damaged'): sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 def test_the_line_that_names_the_exception():
-    from forgetprune.cli import _what_failed
+    from forgetprune.commands import _what_failed
     try:
         try: raise ZeroDivisionError
         except ZeroDivisionError as e: raise KeyError('a\n  b') from e
