@@ -18,10 +18,19 @@ from fastai.callback.progress import *
 from threadpoolctl import threadpool_limits
 from torch.utils.data import TensorDataset
 from forgetprune.data import *
+from forgetprune.scores import *
+from forgetprune.rivals import *
+from forgetprune.cut import *
+from forgetprune.curve import *
 from forgetprune.forget import *
-from forgetprune.forget import naive_curve, top_indices, watching
+from forgetprune.watch import *
+from forgetprune.layers import *
+from forgetprune.curve import naive_curve
+from forgetprune.cut import top_indices
+from forgetprune.watch import watching
 from forgetprune.layers import inner, linears
-from forgetprune.models import *
+from forgetprune.networks import *
+from forgetprune.training import *
 
 def cpu(f, reps=1):
     "Least CPU seconds of `reps` calls, and the last result"
@@ -57,8 +66,8 @@ def forget_peak(): # that of the imports, and on Linux that of the parent
 
 PEAK = MEMORY+'''
 import sys, torch
-from forgetprune.models import mlp
-from forgetprune.forget import class_means
+from forgetprune.networks import mlp
+from forgetprune.scores import class_means
 def batches(n):
     for i in range(n): yield torch.rand(256, 784), torch.arange(256)%10
 torch.manual_seed(0)
@@ -188,7 +197,7 @@ def auditing(dls, rate):
 def recording(steps=300):
     "A training step with the recorder looking every 50 steps, against one without; and `Encoder` training through fastai against a bare loop of the same model and batches"
     from forgetprune.magnitudes import magnitudes
-    from forgetprune.layers import ffns
+    from forgetprune.blocks import ffns
     from forgetprune.text import get_text_dls, lm_learner, masked_loss
     make = lambda n=steps: lm_learner(get_text_dls(bs=32, steps=n, device='cpu'))
     def fastai():
@@ -214,7 +223,7 @@ def recycling(steps=600):
     "What `Recycle` costs, all its events counted, against the rest of the same training; and one round in a large block against reading its matrices and writing what the round changes"
     from fastai.basics import DataLoaders, Learner
     import forgetprune.recycle as R
-    from forgetprune.layers import ffns
+    from forgetprune.blocks import ffns
     from forgetprune.text import get_text_dls, lm_learner
     class Timed(R.Recycle):
         spent = 0.
@@ -300,7 +309,8 @@ def checkpoints():
 GPT2 = MEMORY+'''
 import sys, time, torch, transformers
 from transformers import GPT2Config, GPT2LMHeadModel
-from forgetprune.forget import get_scores, largest
+from forgetprune.rivals import get_scores
+from forgetprune.cut import largest
 from forgetprune.lm import body_layers, lm_loss, streamed, text_pieces
 what = sys.argv[1]
 torch.set_num_threads(1); torch.manual_seed(0)
@@ -365,8 +375,8 @@ def accelerated(device='cuda', reps=5, **config):
 
 def smaller(learn):
     "A cut network against one under the masks of torch.nn.utils.prune; a network without its cut neurons against one with zeros in their place"
-    from forgetprune.lm import random_neurons, shrink, top_neurons
-    from forgetprune.magnitudes import neuron_cut
+    from forgetprune.neurons import random_neurons, shrink, top_neurons
+    from forgetprune.neurons import neuron_cut
     net,x = copy.deepcopy(learn.model),torch.randn(256, 784)
     cut = largest(net, criteria['magnitude'](net), 10_000)
     masked = cut.to_torch_prune(copy.deepcopy(net))

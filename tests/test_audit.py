@@ -28,23 +28,21 @@ def test_relearn_changes_a_copy_only(learn, digits, sevens):
     zeroed = copy.deepcopy(m.state_dict())
     back = relearn(learn, m, 7, bs=16)
     assert same_state(before, learn.model.state_dict()) and same_state(zeroed, m.state_dict())
-    assert back.n_images > 0 and back.looked[0][:2]==(0, 0) and back.looked[-1][2] >= 0.9
+    assert back.needed > 0 and back.looked[0][:2]==(0, 0) and back.looked[-1][2] >= 0.9
     again = relearn(learn, m, 7, bs=16)
     assert again.looked==back.looked and torch.equal(rng, torch.get_rng_state())
-    assert relearn(learn, learn.model, 7, goal=0.5).n_images==0
+    assert relearn(learn, learn.model, 7, goal=0.5).needed==0
 
-def test_held_weights_stay_zero(learn, sevens):
+def test_held_weights_stay_zero(learn, sevens, monkeypatch):
     c = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 500)
     m = c.apply(copy.deepcopy(learn.model))
     kept = {}
-    class Look(Relearned):
-        def look(self):
+    class Look(Until):
+        def _look(self):
             kept['w'] = {n: w.detach().take(c.indices[n]).abs().max().item() for n,w in c.weights(self.learn.model).items()}
-            super().look()
-    import forgetprune.audit as A
-    old,A.Relearned = A.Relearned,Look
-    try: relearn(learn, m, 7, 'adam', cut=c, bs=16, goal=0.99)
-    finally: A.Relearned = old
+            super()._look()
+    monkeypatch.setattr('forgetprune.relearn.Until', Look)
+    relearn(learn, m, 7, 'adam', cut=c, bs=16, goal=0.99)
     assert set(kept['w'].values())=={0.}
 
 def test_no_verdict_without_numbers():
@@ -53,13 +51,13 @@ def test_no_verdict_without_numbers():
         with pytest.raises(ValueError, match=name): verdict(**{**good, **change})
 
 def test_gives_up(learn):
-    assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).n_images is None
+    assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).needed is None
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1, max_size=20))
 def test_auc_is_the_share_of_pairs_in_order(a, b):
     want = np.mean([(x>y) + 0.5*(x==y) for x in a for y in b])
-    assert _auc(np.array(a, float), np.array(b, float)) == pytest.approx(want)
+    assert auc(np.array(a, float), np.array(b, float)) == pytest.approx(want)
 
 def test_js_is_bounded_and_symmetric():
     p,q = torch.rand(100, 5).softmax(1),(5*torch.rand(100, 5)).softmax(1)
@@ -82,13 +80,14 @@ def test_softmax_unless_squared_error():
 
 def test_frozen_layers_are_taught_too(learn):
     m = row_zeroed(learn.model, 7).requires_grad_(False)
-    assert relearn(learn, m, 7, bs=16).n_images > 0 and not any(p.requires_grad for p in m.parameters())
+    assert relearn(learn, m, 7, bs=16).needed > 0 and not any(p.requires_grad for p in m.parameters())
 
 def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     t,tr = class_split(digits.test, 7)[0],class_split(digits.train, 7)[0]
-    m = membership(golds[0], golds[0], tr, t, learn.loss_func, 7)
+    said,golden = [answers_of(m, t, train_t=tr) for m in (learn.model, golds[0])]
+    m = membership(golden, golden, learn.loss_func, 7)
     assert m['losses']['auc'] == m['neighbours']['auc'] == 0.5
-    m = membership(learn.model, golds[0], tr, t, learn.loss_func, 7)
+    m = membership(said, golden, learn.loss_func, 7)
     assert m['losses']['auc'] > 0.95 and m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
 
 @pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'), ('gold', 'erased')])
@@ -163,7 +162,7 @@ def test_clear_errors(learn, golds, digits):
     for bad in ([], learn):
         with pytest.raises(ValueError, match='give a module'): audit(learn, 7, bad, progress=False)
     with pytest.raises(ValueError, match='another architecture'): audit(learn, 7, mlp((64, 20, 10)), progress=False)
-    with pytest.raises(ValueError, match='only .* of the other classes'): audit(learn, 7, fresh(learn.model), progress=False)
+    with pytest.raises(ValueError, match='only .* of the other classes'): audit(learn, 7, reinitialised(learn.model), progress=False)
     for bad in (dict(goal=0), dict(goal=2), dict(most=0), dict(repeats=0)):
         with pytest.raises(ValueError, match=next(iter(bad))): audit(learn, 7, golds, progress=False, **bad)
     with pytest.raises(ValueError, match='its .cut'): audit(learn, 7, golds, cut='a cut', progress=False)
@@ -173,7 +172,7 @@ def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     import forgetprune.audit as A
     before,training = copy.deepcopy(learn.model.state_dict()),learn.model.training
     def stop(*a, **k): raise KeyboardInterrupt
-    monkeypatch.setattr(A, '_probe_right', stop)
+    monkeypatch.setattr(A, 'probe_right', stop)
     with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
     assert same_state(before, learn.model.state_dict()) and learn.model.training==training
 

@@ -56,7 +56,7 @@ def test_own_model(done):
 @pytest.mark.parametrize('args,said', [
     ([], None), (['--help'], None), (['--version'], None),
     (['forget'], '--target'), (['bogus'], 'bogus'), (['forget', '--target', 'seven'], 'seven'), (['forget', '--target', '10', '--data', 'digits'], '--target 10'),
-    (['forget', '--target', '-1', '--data', 'digits'], '--target -1'), (['forget', '--target', '7', '--data', 'minst'], 'choose from digits'), (['forget', '--target', '7', '--criterion', 'x'], '--criterion x'),
+    (['forget', '--target', '-1', '--data', 'digits'], '--target -1'), (['forget', '--target', '7', '--data', 'minst'], 'there are digits, mnist, fashion'), (['forget', '--target', '7', '--criterion', 'x'], '--criterion x'),
     (['forget', '--target', '7', '--recipe', 'x'], '--recipe x'), (['forget', '--target', '7', '--k', 'many'], '--k many'), (['forget', '--target', '7', '--data', 'digits', '--k', '-5'], '--k -5'),
     (['forget', '--target', '7', '--data', 'digits', '--k', '7.5'], '--k 7.5'), (['forget', '--target', '7', '--data', 'digits', '--layers', '4'], 'no such layer'),
     (['forget', '--target', '7', '--data', 'digits', '--goal', '5'], '--goal 5'), (['forget', '--target', '7', '--data', 'digits', '--model', 'nowhere'], '--model nowhere'),
@@ -181,7 +181,7 @@ def test_magnitudes_of_a_checkpoint(tmp_path, capsys):
     assert (tmp_path/'out'/'magnitudes.png').read_bytes()[:4]==b'\x89PNG' and 'http' not in (tmp_path/'out'/'report.html').read_text()
     assert json.loads((tmp_path/'out'/'result.json').read_text())['blocks']==stats
 
-@pytest.mark.parametrize('args,said', [(['magnitudes', 'nobody/nothing'], 'hub did not give it'), (['magnitudes', 'x', '--measure', 'max'], 'no such measure'), (['data', 'bible'], 'there are mnist, fashion, kjv, foldoc')])
+@pytest.mark.parametrize('args,said', [(['magnitudes', 'nobody/nothing'], 'hub did not give it'), (['magnitudes', 'x', '--measure', 'max'], '--measure max is unknown'), (['data', 'bible'], 'there are mnist, fashion, kjv, foldoc')])
 def test_magnitudes_and_data_say_what_is_wrong(args, said, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1'); monkeypatch.setenv('HF_HOME', str(tmp_path))
     assert code(args)==2

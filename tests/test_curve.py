@@ -8,6 +8,7 @@ from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.cut import *
 from forgetprune.curve import *
+from forgetprune.curve import naive_curve
 from forgetprune.forget import *
 from forgetprune.watch import *
 from forgetprune.layers import *
@@ -57,7 +58,7 @@ def test_cnn_above_and_in_its_convolutions(digits):
     torch.manual_seed(0)
     m = cnn(size=8, channels=(3, 4), hidden=(12, 6))
     s = random_scores(m, layers=['3', '7', '9'])
-    assert [l[0] for l in _chain(m)[1]]==['7', '9', '11']
+    assert [l[0] for l in chain(m)[1]]==['7', '9', '11']
     agree(m, {n: s[n] for n in ('7', '9')}, [0, 10, 30, 60], digits.valid, 7)
     agree(m, s, [0, 10, 60, 300], digits.valid, 7)
     agree(m, {'3': s['3']}, [0, 10, 60, 300], digits.valid, 7)
@@ -101,7 +102,7 @@ def test_cached_inputs_serve_many_curves(learn, sevens, digits):
     means = class_means(m, digits.valid)
     for c in (0, 7):
         for names in (['3', '5'], ['3'], ['5']):
-            s = {n: v for n,v in difference(means, c).items() if n in names}
+            s = {n: v for n,v in class_difference(means, c).items() if n in names}
             np.testing.assert_array_equal(prune_curve(m, s, [0, 100, 400], cache, c).values, naive_curve(m, s, [0, 100, 400], digits.test, c).values)
     largest(m, s, 10).apply(m)
     with pytest.raises(ValueError, match='weights have changed'): prune_curve(m, s, [0], cache, 7)

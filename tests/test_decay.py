@@ -68,8 +68,8 @@ def test_lowest_are_lowest_and_seeds_count():
 def test_clear_errors():
     for kw,msg in ((dict(middle='max'), 'middle='), (dict(power=3), 'power='), (dict(weight=-1), 'weight=')):
         with pytest.raises(ValueError, match=msg): MidpointLoss(**kw)
-    with pytest.raises(ValueError, match='which='): RetrainSubset('lowest')
-    with pytest.raises(ValueError, match='share='): RetrainSubset(frac=2)
+    with pytest.raises(ValueError, match='select='): RetrainSubset('lowest')
+    with pytest.raises(ValueError, match='frac='): RetrainSubset(frac=2)
     with pytest.raises(ValueError, match='warm='): RetrainSubset(warm=-1)
 
 @pytest.mark.parametrize('kw', [dict(log=True), dict(power=1), dict(), dict(log=True, middle='median', smaller=True)])

@@ -60,10 +60,10 @@ def test_out_of_reach_is_said(learn):
     assert not res.reached and 'NOT REACHED' in repr(res) and len(res.curve)==3
 
 def test_interrupt_leaves_the_network(learn, monkeypatch):
-    import forgetprune.erase as E
+    import forgetprune.forget as E
     before = copy.deepcopy(learn.model.state_dict())
     def stop(*a, **k): raise KeyboardInterrupt
-    monkeypatch.setattr(E, '_compare', stop)
+    monkeypatch.setattr(E, 'compared', stop)
     with pytest.raises(KeyboardInterrupt): learn.forget(7, criterion='erasing', steps=3, progress=False)
     assert same_state(before, learn.model.state_dict())
 

@@ -68,12 +68,28 @@ def test_scores_are_those_of_the_definition():
     assert torch.allclose(criteria['maav_difference'](m, t, r, [n])[n], want, atol=1e-6)
     assert torch.equal(streamed(m, t, r)[n], criteria['maav_difference'](m, t, r, body_layers(m))[n])
 
-def test_padded_batches_are_refused():
-    m = make('bert')
-    x = words(1, 16).view(2, 8)
-    mask = torch.ones_like(x); mask[0,-1] = 0
-    for c in ('maav_difference', 'taylor'):
-        with pytest.raises(ValueError, match='padded'): get_scores(c, m, [dict(input_ids=x, attention_mask=mask, labels=x)], [dict(input_ids=x, labels=x)], body_layers(m), loss_func=lm_loss)
+@pytest.mark.parametrize('criterion', ['maav_difference', 'taylor', 'margin'])
+def test_padding_is_skipped(criterion):
+    "A padded batch gives what its items give alone, without padding"
+    m = make('bert').double()
+    long,short = words(1, 16).view(2, 8),words(3, 5).view(1, 5)
+    padded = torch.cat([long, torch.nn.functional.pad(short, (0, 3))])
+    mask = torch.ones_like(padded); mask[2,5:] = 0
+    batch = dict(input_ids=padded, attention_mask=mask, labels=padded.masked_fill(mask==0, -100))
+    alone = [dict(input_ids=long, labels=long), dict(input_ids=short, labels=short)]
+    rest = [dict(input_ids=words(5, 16).view(2, 8), labels=words(5, 16).view(2, 8))]
+    of = lambda target: get_scores(criterion, m, target, rest, body_layers(m), loss_func=lambda o,y,reduction='mean': per_item(o, y))
+    a,b = of([batch]),of(alone)
+    for n in a: assert torch.allclose(a[n], b[n], rtol=1e-4, atol=1e-7), n
+
+def per_item(out, y): return lm_loss(out, y, 'none').view(len(y), -1).sum(1)
+
+def test_encoder_and_decoder_padded_alike_is_ambiguous():
+    m,x = make('t5'),words(1, 16).view(2, 8)
+    masks = [torch.ones_like(x) for _ in range(2)]
+    masks[0][0,-1] = 0; masks[1][1,-1] = 0
+    batch = dict(input_ids=x, attention_mask=masks[0], decoder_input_ids=x, decoder_attention_mask=masks[1])
+    with pytest.raises(ValueError, match='pad them to different lengths'): criteria['maav_difference'](m, [batch], [batch], body_layers(m))
 
 @pytest.mark.parametrize('name', makers)
 def test_perplexity_is_exp_of_the_mean_loss(name):
@@ -293,13 +309,13 @@ def test_relearning_leaves_the_model_and_holds_the_cut(model):
     m,up,down = copy.deepcopy(model[0]),*model[1:]
     t,r = text_pieces(up, 8),text_pieces(down, 8)
     at_once = relearn_text(m, up, down, t, 2*perplexity(m, t), context=8)
-    assert at_once.n_tokens==0 and len(at_once.looked)==1
+    assert at_once.needed==0 and len(at_once.looked)==1
     goal = 1.2*perplexity(m, t)
     cut = forget_text(m, t, r, t, r, budget=0.3).cut
     before = copy.deepcopy(m.state_dict())
     free,held = [relearn_text(m, up, down, t, goal, c, context=8, most=20_000, lr=3e-3) for c in (None, cut)]
-    assert same_state(before, m.state_dict()) and free.n_tokens and free.looked[-1][1] <= goal
-    assert held.n_tokens is None or held.n_tokens >= free.n_tokens/2
+    assert same_state(before, m.state_dict()) and free.needed and free.looked[-1][-1] <= goal
+    assert held.needed is None or held.needed >= free.needed/2
     state = torch.get_rng_state()
     one,two = [relearn_text(m.train(), up, down, t, goal, context=8, most=2_000).looked for _ in (0, 1)] # dropout and all
     assert one==two and torch.equal(state, torch.get_rng_state())
@@ -309,7 +325,7 @@ def test_relearning_leaves_the_model_and_holds_the_cut(model):
     kept,lm.KeepCut = lm.KeepCut,Peek
     try: relearn_text(m, up, down, t, goal, cut, context=8, most=2_000)
     finally: lm.KeepCut = kept
-    assert relearn_text(m, up, down, t, 1.0001, context=8, most=500).n_tokens is None
+    assert relearn_text(m, up, down, t, 1.0001, context=8, most=500).needed is None
     with pytest.raises(ValueError, match='goal=1'): relearn_text(m, up, down, t, 1, context=8)
 
 def test_marks_and_mass(model):

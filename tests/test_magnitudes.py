@@ -164,7 +164,7 @@ def test_gradual_pruning_holds_what_it_took():
         l,cb = lm(),GradualPruning(0.5, which, start=5, end=30, every=5)
         with l.no_bar(), l.no_logging(): warm_fit(l, cbs=[cb])
         for f in ffns(l.model): assert torch.equal(magnitudes(f)==0, cb.gone[f.name]) and cb.gone[f.name].sum()==12
-    with pytest.raises(ValueError, match='which='): GradualPruning(which='lowest')
+    with pytest.raises(ValueError, match='select='): GradualPruning(select='lowest')
     with pytest.raises(ValueError, match='must end after'): GradualPruning(start=5, end=5)
 
 def test_activity_against_a_loop():

@@ -16,7 +16,7 @@ def test_tables_against_loops(learn, digits):
     y = digits.test.tensors[1]
     for stat,f in (('mean', lambda v: v.mean(0)), ('std', lambda v: v.std(0))):
         np.testing.assert_allclose(output_values(learn.model, digits.test, stat).values, torch.stack([f(o[y==c]) for c in range(10)]), atol=1e-5)
-    assert answers(learn.model, digits.test).tolist() == o.argmax(1).bincount(minlength=10).tolist()
+    assert answer_counts(learn.model, digits.test).tolist() == o.argmax(1).bincount(minlength=10).tolist()
     p,_ = outputs_on(learn.model, digits.test, softmax=True)
     torch.testing.assert_close(p.sum(1), torch.ones(len(p)))
 
@@ -54,24 +54,25 @@ def test_curve_needs_both_classes(learn, digits):
 def test_nan_is_an_error(learn):
     with pytest.raises(ValueError, match='not finite'): outputs_on(learn.model, [(torch.full((2, 1, 8, 8), float('nan')), torch.tensor([0, 1]))])
 
-def test_begins():
+def test_first_move():
     c = pd.DataFrame(dict(k=[0, 100, 200], own=[1., 0.8, 0.8]))
-    assert begins(c, 'own', 0.1) == pytest.approx(50) and np.isnan(begins(c, 'own', 0.3))
+    assert first_move(c, 'own', 0.1) == pytest.approx(50) and np.isnan(first_move(c, 'own', 0.3))
 
 def test_over_suppression_scale(learn, digits):
     class Says(nn.Module):
         def __init__(self, v): super().__init__(); self.v = nn.Parameter(torch.tensor(float(v)))
         def forward(self, x): return torch.zeros(len(x), 10) + self.v*torch.eye(10)[7] + 0.001*x.flatten(1).mean(1, keepdim=True)
     t,_ = class_split(digits.test, 7)
-    o = over_suppression(Says(-0.5), Says(0), Says(1), t, 7)
+    says = lambda *vs: [outputs_on(Says(v), t)[0] for v in vs]
+    o = over_suppression(*says(-0.5, 0, 1), 7)
     assert o['beyond'] == pytest.approx(0.5, abs=1e-3) and o['flagged']
-    assert not over_suppression(Says(0.05), Says(0), Says(1), t, 7)['flagged']
-    assert over_suppression(Says(-0.5), Says(0), 1.0, t, 7)['beyond'] == pytest.approx(0.5, abs=1e-2)
+    assert not over_suppression(*says(0.05, 0, 1), 7)['flagged']
+    assert over_suppression(*says(-0.5, 0), 1.0, 7)['beyond'] == pytest.approx(0.5, abs=1e-2)
 
 def test_gold_never_sees_the_class(digits, tmp_path):
     learn = get_learner(digits, dict(name='mlp', sizes=(64, 30, 20, 10)), recipe=dict(opt='adam', lr=3e-3, epochs=3, one_cycle=True), seed=0)
     g = get_gold(learn, 7, folder=tmp_path, progress=False)
-    assert answers(g, class_split(digits.test, 7)[0])[7] == 0 and not g.training
+    assert answer_counts(g, class_split(digits.test, 7)[0])[7] == 0 and not g.training
     files = list(tmp_path.iterdir())
     rng = torch.get_rng_state()
     again = get_gold(learn, 7, folder=tmp_path, progress=False)
@@ -104,5 +105,6 @@ def test_over_suppression_ignores_a_shift_under_cross_entropy(learn, sevens):
     gold[-1].bias.data[7] -= 3
     shifted = copy.deepcopy(gold)
     shifted[-1].bias.data -= 50
-    a,b = [over_suppression(m, gold, learn.model, sevens[0], 7, loss_func=nn.CrossEntropyLoss())['beyond'] for m in (gold, shifted)]
-    assert abs(a-b) < 1e-4 < over_suppression(shifted, gold, learn.model, sevens[0], 7)['beyond']
+    o,g,base = [outputs_on(m, sevens[0])[0] for m in (shifted, gold, learn.model)]
+    a,b = [over_suppression(v, g, base, 7, loss_func=nn.CrossEntropyLoss())['beyond'] for v in (g, o)]
+    assert abs(a-b) < 1e-4 < over_suppression(o, g, base, 7)['beyond']

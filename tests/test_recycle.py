@@ -15,8 +15,8 @@ from forgetprune.blocks import FFN, ffns
 from forgetprune.pruning import GradualPruning
 from forgetprune.magnitudes import magnitudes
 from forgetprune.neurons import neuron_cut
-import forgetprune.resume  # noqa: F401 (states)
 from forgetprune.draws import *
+from forgetprune.draws import Interpolation, current, initial, second_moments, to_mix, to_new
 from forgetprune.recycle import *
 from forgetprune.text import *
 
@@ -41,11 +41,11 @@ class Around(Callback):
             self.pairs.append((before, copy.deepcopy(self.learn.model.state_dict())))
         self.cb._round = spied
 
-@pytest.mark.parametrize('init', list(makers))
+@pytest.mark.parametrize('draw', list(draws))
 @pytest.mark.parametrize('kw', [dict(), dict(gated=True, act='silu'), dict(ff_bias=False)])
-@pytest.mark.parametrize('which', ['low', 'random', 'rarest', 'utility'])
-def test_untouched_neurons_keep_their_bits(init, kw, which):
-    cb = Recycle(10, 0.25, which, init)
+@pytest.mark.parametrize('select', ['low', 'random', 'rarest', 'utility'])
+def test_untouched_neurons_keep_their_bits(draw, kw, select):
+    cb = Recycle(10, 0.25, select, draw)
     look = Around(cb)
     l = fit(lm(**kw), cb, look)
     assert len(look.pairs)==4 and len(cb.events)==8
@@ -60,7 +60,7 @@ def test_untouched_neurons_keep_their_bits(init, kw, which):
                 x,y = a[names[id(p)]],b[names[id(p)]]
                 moved = (x!=y).any(1-dim) if x.ndim > 1 else x!=y
                 others = set(moved.nonzero().flatten().tolist())-set(e['neurons'].tolist())
-                if init=='split' and role=='down': # six strong ones share what they wrote with six copies
+                if draw=='split' and role=='down': # six strong ones share what they wrote with six copies
                     assert len(others)==6
                     new = y[:,e['neurons']]
                     for i in others:
@@ -72,7 +72,7 @@ def test_untouched_neurons_keep_their_bits(init, kw, which):
 @given(st.integers(0, 5), st.integers(1, 12), st.sampled_from([0.1, 0.25, 0.5, 1.]))
 def test_immunity_bounds_how_often(immunity, rounds, frac):
     f = FFN('', *[nn.Linear(3, 12), nn.Linear(12, 3)])
-    cb = Recycle(1, frac, immunity=immunity, init='zero') # all the weakest again and again
+    cb = Recycle(1, frac, immunity=immunity, draw='zero') # all the weakest again and again
     cb._begin([f])
     cb.learn = type('L', (), dict(cbs=[], opt=torch.optim.SGD([f.up.weight], lr=0.1)))()
     with warnings.catch_warnings(record=True) as w:
@@ -101,16 +101,16 @@ def test_initial_is_that_of_a_new_layer():
 def test_copies_come_from_the_strong_and_not_from_the_chosen():
     f = FFN('', nn.Linear(5, 8), nn.Linear(8, 5))
     weak = magnitudes(f).argsort()[:3]
-    put(f, copying(noise=0)(f, weak, torch.Generator().manual_seed(0)))
+    write_neurons(f, Copies(noise=0)(f, weak, torch.Generator().manual_seed(0)))
     strong = magnitudes(f).argsort(descending=True)[:6]
     assert set(weak.tolist()) < set(strong.tolist())
-    with pytest.raises(ValueError, match='recycle fewer'): copying()(f, torch.arange(5))
+    with pytest.raises(ValueError, match='recycle fewer'): Copies()(f, torch.arange(5))
 
 # ---- interpolation
 
-def _alone(init, smooth, lr=0., every=5, steps=12, **kw):
+def _alone(draw, smooth, lr=0., every=5, steps=12, **kw):
     "A training in which nothing moves but by recycling (lr 0), with the weights after every step"
-    l,cb,seen = lm(steps=steps, opt='sgd', lr=lr),Recycle(every, 0.25, init=init, smooth=smooth, **kw),[]
+    l,cb,seen = lm(steps=steps, opt='sgd', lr=lr),Recycle(every, 0.25, draw=draw, smooth=smooth, **kw),[]
     class See(Callback):
         order = 99
         def after_step(self): seen.append(copy.deepcopy(self.learn.model.state_dict()))
@@ -129,7 +129,7 @@ def test_linear_from_old_to_new():
     assert torch.equal(seen[-1][n][i], new[n][i]) and not cb.moving
 
 def test_chosen_again_before_it_is_done():
-    _,cb,seen = _alone('initial', 8, every=5, steps=15, which=lambda f: torch.arange(len(f)).float())
+    _,cb,seen = _alone('initial', 8, every=5, steps=15, select=lambda f: torch.arange(len(f)).float())
     n,i = 'blocks.0.ff.up.weight',torch.arange(6)
     assert torch.equal(cb.events[0]['neurons'], i) and torch.equal(cb.events[2]['neurons'], i)
     g = [torch.Generator().manual_seed(((0*1_000_003+r)*1_009) % 2**63) for r in (1, 2)]
@@ -174,7 +174,7 @@ def test_blocks_that_share_a_matrix(smooth):
         assert cb.round==1 and cb.count > 2+smooth and not cb.moving
         return l.model.state_dict(), cb
     (a,_),(b,cb) = run(0, 0.),run(smooth, 0.)
-    assert len(cb.watched)==2
+    assert len(cb.ffns)==2
     for n in a: torch.testing.assert_close(a[n], b[n])
     assert all(p.isfinite().all() for p in run(smooth, 0.01)[0].values())
 
@@ -196,7 +196,7 @@ def test_training_again_goes_on():
         l.fit(1, 0., cbs=[cb])
     assert cb.count==44 and cb.round==2 and len(cb.losses)==44
     for a,b in zip(cb.events[:2], cb.events[2:]): assert not set(a['neurons'].tolist()) & set(b['neurons'].tolist())
-    f,i = cb.watched[0],cb.events[0]['neurons']
+    f,i = cb.ffns[0],cb.events[0]['neurons']
     torch.testing.assert_close(f.up.weight.detach()[i], new[0])
     fit(lm(), cb)
     assert cb.count==41 # another network: anew
@@ -227,7 +227,7 @@ def test_any_optimiser(opt, state, smooth):
             i,others = cb.events[0]['neurons'],[j for j in range(24) if j not in cb.events[0]['neurons']]
             for n,v in o.state.get(f.up.weight, {}).items():
                 if not isinstance(v, torch.Tensor) or v.ndim!=2 or v.shape[0]!=24: continue
-                cleared = n!='step_size' and (state=='both' or state=='first' and n not in squares)
+                cleared = n!='step_size' and (state=='both' or state=='first' and n not in second_moments)
                 assert bool((v[i]==0).all())==cleared and (v[others]!=0).any(), n
             seen[0] = True
             if opt=='lookahead':
@@ -240,19 +240,19 @@ def test_any_optimiser(opt, state, smooth):
 
 def test_memory_is_cleared_in_whatever_order_the_weights_come():
     flip = lambda f, i, g: [(r, k.flip(0), v.flip(0)) for r,k,v in initial(f, i, g)]
-    l,cb = lm(11, opt_func=Adam),Recycle(10, 0.25, init=flip, end=10)
+    l,cb = lm(11, opt_func=Adam),Recycle(10, 0.25, draw=flip, end=10)
     class See(Callback):
         order = 98
         def after_step(self):
-            if cb.count==10: self.learn.seen = [self.learn.opt.state[f.up.weight]['grad_avg'][cb.events[k]['neurons']].abs().max() for k,f in enumerate(cb.watched)]
+            if cb.count==10: self.learn.seen = [self.learn.opt.state[f.up.weight]['grad_avg'][cb.events[k]['neurons']].abs().max() for k,f in enumerate(cb.ffns)]
     with l.no_bar(), l.no_logging(): l.fit(1, 0.01, cbs=[cb, See()])
     assert l.seen==[0, 0]
 
 def test_lookahead_does_not_pull_back_what_is_on_its_way():
     l = lm(40, opt_func=lambda p, lr: Lookahead(SGD(p, lr=lr), k=6, alpha=0.5))
-    cb = Recycle(20, 0.25, init=lambda f, i, g: [(r, k, torch.full_like(v, 3.)) for r,k,v in initial(f, i, g)], end=20, smooth=10)
+    cb = Recycle(20, 0.25, draw=lambda f, i, g: [(r, k, torch.full_like(v, 3.)) for r,k,v in initial(f, i, g)], end=20, smooth=10)
     with l.no_bar(), l.no_logging(): l.fit(1, 0., cbs=[cb])
-    assert (cb.watched[0].up.weight[cb.events[0]['neurons']]==3).all()
+    assert (cb.ffns[0].up.weight[cb.events[0]['neurons']]==3).all()
 
 def test_never_the_second_alone():
     with pytest.raises(ValueError, match="state='second'"): Recycle(state='second')
@@ -272,7 +272,7 @@ def test_not_while_searching_a_rate_nor_evaluating():
         l.validate(); l.get_preds(dl=l.dls.valid)
         assert same_state(before, l.model.state_dict())
         l.lr_find(num_it=10, show_plot=False)
-        assert same_state(before, l.model.state_dict()) and cb.off and not any(m._forward_hooks for m in l.model.modules())
+        assert same_state(before, l.model.state_dict()) and cb.count==cb.round==0 and not any(m._forward_hooks for m in l.model.modules())
 
 def test_same_seed_same_run():
     runs = []
@@ -287,7 +287,7 @@ def test_same_seed_same_run():
 @pytest.mark.parametrize('smooth', [0, 4])
 def test_counts_steps_of_the_optimiser(extra, rounds, smooth):
     "Four batches of four are one step of sixteen"
-    cb = Recycle(10, 0.25, smooth=smooth, which='utility')
+    cb = Recycle(10, 0.25, smooth=smooth, select='utility')
     l = fit(lm(41), cb, *extra())
     assert cb.round==rounds and all(p.isfinite().all() for p in l.model.parameters()) and len(cb.losses)==cb.count
 
@@ -369,24 +369,24 @@ def test_a_batch_that_overflows_is_not_counted():
 
 # ---- errors
 
-@pytest.mark.parametrize('kw,msg', [(dict(every=0), 'every=0'), (dict(frac=0), 'frac=0'), (dict(frac=1.5), 'frac=1.5'), (dict(which='small'), "which='small'"), (dict(init='fresh'), "init='fresh'"), (dict(immunity=-1), 'immunity=-1'),
+@pytest.mark.parametrize('kw,msg', [(dict(every=0), 'every=0'), (dict(frac=0), 'frac=0'), (dict(frac=1.5), 'frac=1.5'), (dict(select='small'), "select='small'"), (dict(draw='fresh'), "draw='fresh'"), (dict(immunity=-1), 'immunity=-1'),
     (dict(start=5, end=5), 'end=5'), (dict(smooth=2.5), 'smooth=2.5'), (dict(end=float('nan')), 'end=nan'), (dict(seed=None), 'seed=None'), (dict(seed=-1), 'seed=-1')])
 def test_clear_errors(kw, msg):
     with pytest.raises(ValueError, match=msg): Recycle(**kw)
 
 def test_clear_errors_in_training():
     with pytest.raises(ValueError, match='is not one neuron'): fit(lm(), Recycle(frac=0.01))
-    with pytest.raises(ValueError, match='which: a score for each'): fit(lm(), Recycle(5, 0.25, which=lambda f: torch.zeros(3)))
+    with pytest.raises(ValueError, match='select: a score for each'): fit(lm(), Recycle(5, 0.25, select=lambda f: torch.zeros(3)))
     assert Recycle(every=np.int64(5)).every==5
-    for init in ('copy', 'split', copying(0)):
-        with pytest.raises(ValueError, match='0.5 is the most'): fit(lm(), Recycle(5, 0.6, init=init))
+    for draw in ('copy', 'split', Copies(0)):
+        with pytest.raises(ValueError, match='0.5 is the most'): fit(lm(), Recycle(5, 0.6, draw=draw))
     for new,msg in (([('gate', torch.arange(6), torch.ones(6, 16))], "no part 'gate'"), ([('up', torch.arange(6), torch.ones(6, 1))], r'of shape \(6, 16\)'), ([('up', torch.zeros(6).long(), torch.ones(6, 16))], 'at most once'), ([('up', torch.arange(6), torch.ones(6, 16)/0)], 'NaN or infinite')):
         for smooth in (0, 5):
-            with pytest.raises(ValueError, match=msg): fit(lm(), Recycle(5, 0.25, init=lambda f, i, g, new=new: new, smooth=smooth))
+            with pytest.raises(ValueError, match=msg): fit(lm(), Recycle(5, 0.25, draw=lambda f, i, g, new=new: new, smooth=smooth))
     with pytest.raises(ValueError, match='two Recycle'): fit(lm(), Recycle(5, 0.25), Recycle(7, 0.25))
     l = lm(lr=1e30, opt='sgd')
     with pytest.raises(ValueError, match='diverged'): fit(l, Recycle(5, 0.25))
-    with pytest.raises(ValueError, match='none of them NaN'): fit(lm(), Recycle(5, 0.25, which=lambda f: magnitudes(f)*float('nan')))
+    with pytest.raises(ValueError, match='none of them NaN'): fit(lm(), Recycle(5, 0.25, select=lambda f: magnitudes(f)*float('nan')))
     l = Learner(get_dls('digits', device='cpu'), nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), loss_func=nn.CrossEntropyLoss())
     with l.no_bar(), l.no_logging(), pytest.raises(ValueError, match='nothing to recycle|no linear'): l.fit(1, cbs=Recycle())
 
@@ -427,13 +427,13 @@ with l.distrib_ctx(sync_bn=False, cpu=True):
 torch.save(dict(model=l.model.state_dict(), neurons=[e['neurons'] for e in cb.events], loss=torch.stack(cb.losses)), f'{sys.argv[4]}/{rank}.pt')
 '''
 
-@pytest.mark.parametrize('which,init,smooth', [('low', 'initial', 0), ('utility', 'current', 5)])
-def test_two_processes_stay_equal(which, init, smooth, tmp_path):
+@pytest.mark.parametrize('select,draw,smooth', [('low', 'initial', 0), ('utility', 'current', 5)])
+def test_two_processes_stay_equal(select, draw, smooth, tmp_path):
     pytest.importorskip('accelerate')
     import socket
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     env = {**os.environ, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'ACCELERATE_USE_CPU': '1', 'OMP_NUM_THREADS': '1'}
-    ps = [subprocess.Popen([sys.executable, '-c', TWO, which, init, str(smooth), str(tmp_path)], env={**env, 'RANK': str(r), 'LOCAL_RANK': str(r)}, stderr=subprocess.PIPE, text=True) for r in (0, 1)]
+    ps = [subprocess.Popen([sys.executable, '-c', TWO, select, draw, str(smooth), str(tmp_path)], env={**env, 'RANK': str(r), 'LOCAL_RANK': str(r)}, stderr=subprocess.PIPE, text=True) for r in (0, 1)]
     errs = [p.communicate(timeout=180)[1] for p in ps]
     assert all(p.returncode==0 for p in ps), errs[0][-2000:]
     a,b = [torch.load(tmp_path/f'{r}.pt', weights_only=True) for r in (0, 1)]

@@ -34,7 +34,7 @@ def same(a, b):
     assert [n for n,_ in a]==[n for n,_ in b]
     for (n,x),(_,y) in zip(a, b): assert torch.equal(x, y) if isinstance(x, torch.Tensor) else x==y, n
 
-@pytest.mark.parametrize('kw', [dict(which='low'), dict(which='utility', init='current'), dict(which='random', init='split', smooth=0), dict(which='rarest', init='copy', state='both', end=20)])
+@pytest.mark.parametrize('kw', [dict(select='low'), dict(select='utility', draw='current'), dict(select='random', draw='split', smooth=0), dict(select='rarest', draw='copy', state='both', end=20)])
 @pytest.mark.parametrize('die', [6, 23])
 def test_equal_to_the_bit(kw, die, tmp_path):
     for n in 'ab': (tmp_path/n).mkdir()
@@ -157,7 +157,7 @@ def test_a_search_for_a_rate_leaves_no_checkpoint(tmp_path):
 
 # ---- the command, killed
 
-small = '--steps 400 --bs 4 --d-model 16 --heads 2 --layers 2 --d-ff 24 --every 20 --frac 0.25 --immune 1 --smooth 30 --select utility --save-every 15'.split()
+small = '--steps 400 --bs 4 --d-model 16 --heads 2 --layers 2 --d-ff 24 --every 20 --frac 0.25 --immunity 1 --smooth 30 --select utility --save-every 15'.split()
 def command(out, *more): return [sys.executable, '-c', 'from forgetprune.cli import main; main()', 'recycle', '--out', str(out), *small, *more]
 
 def test_killed_at_any_step(tmp_path):

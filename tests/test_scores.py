@@ -50,7 +50,7 @@ def check(model, x, y, layers=None):
     t,r = parts(x, y)
     nt,nr = naive_maav(model, t, layers),naive_maav(model, r, layers)
     scale = {n: torch.maximum(nt[n], nr[n]).max() for n in nt}
-    got,one = maav_difference(model, t, r, layers),difference(class_means(model, batches(x, y, 5), layers), 0)
+    got,one = maav_difference(model, t, r, layers),class_difference(class_means(model, batches(x, y, 5), layers), 0)
     for n in layers:
         for s in (got[n], one[n]): assert ((s.double()-(nt[n]-nr[n])).abs().max() <= 1e-5*scale[n]) and s.shape==layers[n].weight.shape
     assert same_state(model.state_dict(), before)

@@ -68,11 +68,11 @@ def test_a_tokenizer_of_ones_own():
 def test_sources_in_turn(tmp_path, monkeypatch):
     verses = ''.join(f'{i//50+1}:{i%50+1} word {i} ' for i in range(31102))
     def broken(name, tmp): raise OSError('no network')
-    monkeypatch.setattr(T, '_from_address', broken)
-    monkeypatch.setattr(T, '_from_packages', lambda name, tmp: verses)
+    monkeypatch.setattr(T, 'from_address', broken)
+    monkeypatch.setattr(T, 'from_packages', lambda name, tmp: verses)
     text = get_text('kjv', tmp_path)
     assert text.count('\n')==31102 and (tmp_path/'text'/'kjv.txt').read_text()==text
-    monkeypatch.setattr(T, '_from_packages', broken)
+    monkeypatch.setattr(T, 'from_packages', broken)
     assert get_text('kjv', tmp_path)==text # from its file
     (tmp_path/'text'/'kjv.txt').write_text('short')
     with pytest.raises(DataError, match='damaged'): get_text('kjv', tmp_path)
