@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test run lib site lint bench clean
+.PHONY: help setup demo test test-install run lib full site lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.done ## make the virtual environment .venv
 
@@ -15,7 +15,7 @@ setup: .venv/.done ## make the virtual environment .venv
 	@echo "== Setting up .venv (once; a few minutes, about 7 GB)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or later is needed; this is %d.%d. Name another with make PYTHON=..." % v[:2])'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,site]'
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,hf,scale,site]'
 	@touch $@
 
 demo: setup ## main job: a network trained on MNIST forgets the sevens; report in demo/
@@ -23,11 +23,16 @@ demo: setup ## main job: a network trained on MNIST forgets the sevens; report i
 	@$(BIN)/forgetprune forget --target 7 --data mnist --out demo
 	@echo "== Open demo/report.html"
 
-test: setup ## run all notebooks and tests
+# a process for each core, and one thread for each process
+PARALLEL ?= -n auto --dist worksteal
+test: setup ## run all notebooks and tests; one chapter with its tests: make test CH=cut
 	@echo "== Fetching data that is not there yet"
 	@$(BIN)/forgetprune data mnist
 	@echo "== Running notebooks and tests (some minutes)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not network" $(if $(CH),--chapter $(CH),$(PARALLEL)) $(ARGS)
+
+test-install: setup ## install the package into a clean environment, PyTorch and all
+	@$(BIN)/python -m pytest -m network $(ARGS)
 
 run: setup ## run the command: make run ARGS="forget --target 3 --data digits"
 	@$(BIN)/forgetprune $(ARGS)
@@ -36,6 +41,12 @@ lib: setup ## export the notebooks to the package, clean them, rebuild README.md
 	@$(BIN)/nbdev-export
 	@$(BIN)/nbdev-clean
 	@$(BIN)/python tools/readme.py
+
+full: setup ## run chapters in full, in order, and say what moved: make full ARGS="cut curve"
+	@$(BIN)/forgetprune data mnist
+	@$(BIN)/forgetprune data fashion
+	@$(BIN)/python tools/full.py $(ARGS)
+	@$(MAKE) --no-print-directory lib
 
 site: setup ## build the blog from the notebooks' stored outputs, in _site/html
 	@$(BIN)/python tools/blog.py

@@ -1,13 +1,15 @@
-"""Speed as ratios, each measured in this run against the obvious alternative, with the work that must be done beside it.
+"""Speed as ratios, measured in this run against the obvious alternative, with the limit beside it.
 
     python bench/bench.py [--full] [--only PART...] [--out bench/out/bench.json]
 
 `--out bench/results.json` renews the figures that the site shows.
 
-Times are CPU time on one thread (`time.process_time`; with several threads, waiting counts as work), of this process or of one that was
-started for a row; memory is the peak of such a process, in MiB.
+Times are CPU time on one thread (`time.process_time`; with several threads, waiting counts as
+work), of this process or of one that was started for a row; memory is the peak of such a process,
+in MiB.
 Where CUDA is there, scoring and a curve are also timed on it, in bfloat16, by the clock.
-The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with `--full`.
+The slow rivals of the curves are run for two of the ten classes and scaled up, or for all ten with
+`--full`.
 """
 import argparse, copy, json, os, platform, subprocess, sys, tempfile, time
 from contextlib import ExitStack
@@ -49,17 +51,20 @@ def everything(dls, bs=256):
 def processor():
     "What the processor calls itself"
     info = Path('/proc/cpuinfo')
-    names = [l.partition(':')[2].strip() for l in info.read_text().splitlines() if l.startswith('model name')] if info.exists() else []
+    names = [l.partition(':')[2].strip() for l in info.read_text().splitlines()
+        if l.startswith('model name')] if info.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 def matmul_rate():
-    "Multiply-adds per CPU second of a large float32 matrix product, the ceiling for everything here"
+    """Multiply-adds per CPU second of a large float32 matrix product, the ceiling for everything
+    here"""
     a,b = torch.rand(1000, 1000),torch.rand(1000, 4000)
     t,_ = cpu(lambda: [a@b for _ in range(5)], 3)
     return 5*1000*1000*4000/t
 
 MEMORY = '''
-def memory(name): return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name)) # MiB
+def memory(name): # MiB
+    return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(name))
 def forget_peak(): # that of the imports, and on Linux that of the parent
     with open('/proc/self/clear_refs', 'w') as f: f.write('5')
 '''
@@ -76,7 +81,9 @@ forget_peak()
 class_means(mlp(), batches(int(sys.argv[1])), c=10)
 print(memory('VmHWM'))
 '''
-def peak_mib(n): return float(subprocess.run([sys.executable, '-c', PEAK, str(n)], capture_output=True, text=True, check=True).stdout)
+def peak_mib(n):
+    return float(subprocess.run([sys.executable, '-c', PEAK, str(n)], capture_output=True,
+        text=True, check=True).stdout)
 
 def scoring(learn, dls, rate):
     net,dl = learn.model,everything(dls)
@@ -94,30 +101,41 @@ def scoring(learn, dls, rate):
     layers = inner(net)
     def naive():
         seen = {}
-        with watching(net, layers, lambda n,l,x,o: seen.update({n: x})), torch.no_grad(): net(few.tensors[0])
-        return {n: [(l.weight[None]*seen[n][few.tensors[1]==c][:,None]).abs().mean(0) for c in few.tensors[1].unique()] for n,l in layers.items()}
+        with watching(net, layers, lambda n,l,x,o: seen.update({n: x})), torch.no_grad():
+            net(few.tensors[0])
+        return {n: [(l.weight[None]*seen[n][few.tensors[1]==c][:,None]).abs().mean(0)
+            for c in few.tensors[1].unique()] for n,l in layers.items()}
     t_naive,_ = cpu(naive, 3)
     target,rest = class_split(dl, 7)
     t_ssd,_ = cpu(lambda: ssd(net, target, rest, loss_func=learn.loss_func))
     need = n*sum(l.weight.numel() for l in list(linears(net).values())[:-1])/rate
     small,large = peak_mib(8),peak_mib(235)
     return [
-        dict(what='score all 10 classes, 60,000 images / one training epoch', ours=score, rival=train, ratio=score/train, asked='<= 0.5', limit=need, limit_is='one forward pass below the last layer, at the rate of a large matrix product'),
-        dict(what='naive MAAV / closed form, per image', ours=score/n, rival=t_naive/k, ratio=(t_naive/k)/(score/n), asked='>= 10', limit=need/n, limit_is='one forward pass'),
-        dict(what='SSD importance of one class / MAAV of all 10, 60,000 images', ours=score, rival=t_ssd, ratio=t_ssd/score, asked='beside', limit=need, limit_is='one forward pass; SSD also needs the backward pass and one product per layer'),
-        dict(what='peak memory, 60,160 images / 2,048 images (MiB)', ours=large, rival=small, ratio=large/small, asked='about 1', limit=small, limit_is='the process with the model and one batch')]
+        dict(what='score all 10 classes, 60,000 images / one training epoch', ours=score,
+        rival=train, ratio=score/train, asked='<= 0.5', limit=need,
+        limit_is='one forward pass below the last layer, at the rate of a large matrix product'),
+        dict(what='naive MAAV / closed form, per image', ours=score/n, rival=t_naive/k,
+        ratio=(t_naive/k)/(score/n), asked='>= 10', limit=need/n, limit_is='one forward pass'),
+        dict(what='SSD importance of one class / MAAV of all 10, 60,000 images', ours=score,
+        rival=t_ssd, ratio=t_ssd/score, asked='beside', limit=need,
+        limit_is='one forward pass; SSD also needs the backward pass and one product per layer'),
+        dict(what='peak memory, 60,160 images / 2,048 images (MiB)', ours=large, rival=small,
+        ratio=large/small, asked='about 1', limit=small,
+        limit_is='the process with the model and one batch')]
 
 def sorting_curve(model, scores, ks, dl, target):
     "The way it is mostly written: per level a copy, a full sort of the scores, an evaluation"
     rows = []
     for k in ks:
         m = copy.deepcopy(model)
-        for n,s in scores.items(): m.get_submodule(n).weight.data.view(-1)[s.flatten().argsort(descending=True)[:k]] = 0
+        for n,s in scores.items():
+            m.get_submodule(n).weight.data.view(-1)[s.flatten().argsort(descending=True)[:k]] = 0
         rows.append((k, *class_accuracies(m, dl, target)))
     return rows
 
 def curves(learn, dls, rate, full, most):
-    net,test,few = learn.model,dls.test,most<=10_000 # a few thousand weights are what forgetting takes
+    # a few thousand weights are what forgetting takes
+    net,test,few = learn.model,dls.test,most<=10_000
     means,ks = class_means(net, everything(dls)),[int(k) for k in np.linspace(0, most, 50)]
     first,last = inner(net)
     choices = {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}
@@ -127,27 +145,49 @@ def curves(learn, dls, rate, full, most):
     t_cache,cache = cpu(lambda: CachedInputs(net, test))
     classes = range(10) if full else (0, 7)
     for what,names in choices.items():
-        ours,got = cpu(lambda: {c: prune_curve(net, pick(c, names), ks, cache, c) for c in range(10)})
-        rival,want = cpu(lambda: {c: naive_curve(net, pick(c, names), ks, test, c) for c in classes})
+        ours,got = cpu(lambda: {c: prune_curve(net, pick(c, names), ks, cache, c)
+            for c in range(10)})
+        rival,want = cpu(lambda: {c: naive_curve(net, pick(c, names), ks, test, c)
+            for c in classes})
         sorts,_ = cpu(lambda: sorting_curve(net, pick(7, names), ks, test, 7))
         rival,sorts = rival*10/len(classes),sorts*10
         for c in classes: np.testing.assert_array_equal(got[c].values, want[c].values)
         for i,t in enumerate((ours, rival, sorts)): total[i] += t
-        rows += [dict(what=f'50 levels to {most:,} x 10 classes, {what}: copy, top k, evaluate / prune_curve', ours=ours, rival=rival, ratio=rival/ours, asked='' if names!=[last] else '>= 60' if few else 'beside'),
-                 dict(what=f'50 levels to {most:,} x 10 classes, {what}: copy, sort, evaluate / prune_curve', ours=ours, rival=sorts, ratio=sorts/ours, asked='' if names!=[last] else '>= 60' if few else 'beside')]
+        rows += [
+            dict(
+                what=f'50 levels to {most:,} x 10 classes, {what}: copy, top k, evaluate / '
+                     'prune_curve',
+                ours=ours,
+                rival=rival,
+                ratio=rival / ours,
+                asked='' if names != [last] else '>= 60' if few else 'beside',
+            ),
+            dict(
+                what=f'50 levels to {most:,} x 10 classes, {what}: copy, sort, evaluate / '
+                     'prune_curve',
+                ours=ours,
+                rival=sorts,
+                ratio=sorts / ours,
+                asked='' if names != [last] else '>= 60' if few else 'beside',
+            ),
+        ]
     total[0] += t_cache
-    rows += [dict(what=f'all three, to {most:,}: copy, top k, evaluate / prune_curve', ours=total[0], rival=total[1], ratio=total[1]/total[0], asked='>= 25' if few else 'beside'),
-             dict(what=f'all three, to {most:,}: copy, sort, evaluate / prune_curve', ours=total[0], rival=total[2], ratio=total[2]/total[0], asked='>= 25' if few else 'beside')]
+    rows += [dict(what=f'all three, to {most:,}: copy, top k, evaluate / prune_curve',
+        ours=total[0], rival=total[1], ratio=total[1]/total[0], asked='>= 25' if few else 'beside'),
+             dict(what=f'all three, to {most:,}: copy, sort, evaluate / prune_curve', ours=total[0],
+             rival=total[2], ratio=total[2]/total[0], asked='>= 25' if few else 'beside')]
     return rows
 
 def floor(learn, dls, rate, most):
-    "CPU seconds for the multiply-adds that the levels need: changed units times the width above, and the outputs"
+    """CPU seconds for the multiply-adds that the levels need: changed units times the width above,
+    and the outputs"""
     net,n_img = learn.model,len(dls.test.dataset)
     means,ks = class_means(net, dls.test),[int(k) for k in np.linspace(0, most, 50)]
     (first,last),head = inner(net),list(linears(net).values())[-1]
     mid,out = head.in_features,head.out_features
     res = {}
-    for what,names in {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}.items():
+    for what,names in {'both': [first, last], f'{first} alone': [first],
+            f'{last} alone': [last]}.items():
         macs = 0
         for c in range(10):
             s,prev = difference(means, c),{n: set() for n in names}
@@ -163,18 +203,21 @@ def floor(learn, dls, rate, most):
     return res
 
 def auditing(dls, rate):
-    "The parts of an audit, each against training the network once (one thread, gold networks there)"
+    """The parts of an audit, each against training the network once (one thread, gold networks
+    there)"""
     from functools import partial
     from torch.utils.flop_counter import FlopCounterMode
     import forgetprune.audit as A
     from forgetprune.outputs import get_gold
     trained,again = get_learner(dls, seed=0),get_learner(dls, seed=0)
-    with again.no_bar(), again.no_logging(), tempfile.TemporaryDirectory() as d: train_s,_ = cpu(lambda: train(again, d))
+    with again.no_bar(), again.no_logging(), tempfile.TemporaryDirectory() as d:
+        train_s,_ = cpu(lambda: train(again, d))
     with trained.no_bar(), trained.no_logging(): train(trained)
     gold = [get_gold(trained, 7, s, progress=False) for s in (0, 1000)]
     cut = largest(trained.model, maav_difference(trained.model, *class_split(dls.train, 7)), 20_000)
     cut.apply(trained.model)
-    names = dict(_relearn_all='relearning', _probe_all='probes', membership='membership attacks', distances='distances', over_suppression='over-suppression')
+    names = dict(_relearn_all='relearning', _probe_all='probes', membership='membership attacks',
+        distances='distances', over_suppression='over-suppression')
     def counted(f):
         with FlopCounterMode(display=False) as c: res = f()
         return c.get_total_flops()/2, res # a multiply-add is two
@@ -188,21 +231,27 @@ def auditing(dls, rate):
                 return res
             return g
         with ExitStack() as patches:
-            for name in names: patches.enter_context(mock.patch.object(A, name, part(name, getattr(A, name))))
+            for name in names:
+                patches.enter_context(mock.patch.object(A, name, part(name, getattr(A, name))))
             parts['in all'] = measure(lambda: A.audit(trained, 7, gold, cut, progress=False))[0]
         return parts
     parts,macs = in_parts(cpu),in_parts(counted)
-    return [dict(what=f'audit, {names.get(n, n)} / training the network', ours=t, rival=train_s, ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=macs[n]/rate, limit_is="PyTorch's matrix products alone, at the rate of a large one") for n,t in parts.items()]
+    return [dict(what=f'audit, {names.get(n, n)} / training the network', ours=t, rival=train_s,
+        ratio=t/train_s, asked='<= 1' if n=='in all' else '', limit=macs[n]/rate,
+        limit_is="PyTorch's matrix products alone, at the rate of a large one") for n,
+        t in parts.items()]
 
 def recording(steps=300):
-    "A training step with the recorder looking every 50 steps, against one without; and `Encoder` training through fastai against a bare loop of the same model and batches"
+    """A training step with the recorder looking every 50 steps, against one without; and `Encoder`
+    training through fastai against a bare loop of the same model and batches"""
     from forgetprune.magnitudes import magnitudes
     from forgetprune.blocks import ffns
     from forgetprune.text import get_text_dls, lm_learner, masked_loss
     make = lambda n=steps: lm_learner(get_text_dls(bs=32, steps=n, device='cpu'))
     def fastai():
         l = make()
-        with l.no_bar(), l.no_logging(): return cpu(lambda: l.fit(1, 3e-3, cbs=[]))[0]-cpu(lambda: l.validate())[0]
+        with l.no_bar(), l.no_logging():
+            return cpu(lambda: l.fit(1, 3e-3, cbs=[]))[0]-cpu(lambda: l.validate())[0]
     def bare():
         l = make()
         opt = torch.optim.AdamW(l.model.parameters(), lr=3e-3, weight_decay=0., foreach=False)
@@ -215,12 +264,17 @@ def recording(steps=300):
     l = make(1)
     blocks = ffns(l.model)
     once = cpu(lambda: [[magnitudes(f) for f in blocks] for _ in range(200)])[0]/200
-    read = cpu(lambda: [[m.weight.sum() for f in blocks for m in (f.up, f.down)] for _ in range(200)], 3)[0]/200
-    return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b, ratio=b/a, asked='>= 0.9', limit=b, limit_is='the bare loop'),
-            dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50, rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=read/50, limit_is='reading the blocks once')]
+    read = cpu(lambda: [[m.weight.sum() for f in blocks for m in (f.up, f.down)]
+        for _ in range(200)], 3)[0]/200
+    return [dict(what='Encoder, training steps: bare PyTorch loop / fastai', ours=a, rival=b,
+        ratio=b/a, asked='>= 0.9', limit=b, limit_is='the bare loop'),
+            dict(what='MagnitudeRecorder(50): looking, per step / one step', ours=once/50,
+            rival=a/steps, ratio=once/50/(a/steps), asked='< 0.01', limit=read/50,
+            limit_is='reading the blocks once')]
 
 def recycling(steps=600):
-    "What `Recycle` costs, all its events counted, against the rest of the same training; and one round in a large block against reading its matrices and writing what the round changes"
+    """What `Recycle` costs, all its events counted, against the rest of the same training; and one
+    round in a large block against reading its matrices and writing what the round changes"""
     from fastai.basics import DataLoaders, Learner
     import forgetprune.recycle as R
     from forgetprune.blocks import ffns
@@ -236,7 +290,9 @@ def recycling(steps=600):
             super()._round()
             self.once = time.process_time()-t
     rows = []
-    for name,most,kw in (('Recycle(100, 0.05)', '<= 0.01', {}), ('Recycle(100, 0.05, smooth=50)', '<= 0.06', dict(smooth=50)), ('Recycle(100, 0.05, smooth=100)', '<= 0.06', dict(smooth=100)), ("Recycle(100, 0.05, 'utility')", '', dict(which='utility'))):
+    for name,most,kw in (('Recycle(100, 0.05)', '<= 0.01', {}), ('Recycle(100, 0.05, smooth=50)',
+            '<= 0.06', dict(smooth=50)), ('Recycle(100, 0.05, smooth=100)', '<= 0.06',
+            dict(smooth=100)), ("Recycle(100, 0.05, 'utility')", '', dict(which='utility'))):
         best = []
         for _ in range(3):
             l,cb = lm_learner(get_text_dls(bs=32, steps=steps, device='cpu')),Timed(100, 0.05, **kw)
@@ -244,16 +300,23 @@ def recycling(steps=600):
                 t = time.process_time()
                 look(self, *args)
                 cb.spent += time.process_time()-t
-            with l.no_bar(), l.no_logging(), mock.patch.object(R.Activity, '__call__', watch): both = cpu(lambda: l.fit(1, 3e-3, cbs=[cb]))[0]-cpu(lambda: l.validate())[0]
+            with l.no_bar(), l.no_logging(), mock.patch.object(R.Activity, '__call__', watch):
+                both = cpu(lambda: l.fit(1, 3e-3, cbs=[cb]))[0]-cpu(lambda: l.validate())[0]
             best.append((cb.spent, both-cb.spent))
         ours,rest = min(best)
         blocks = [p.data for f in ffns(l.model) for p in (f.up.weight, f.down.weight)]
-        read = cpu(lambda: [[p.sum() for p in blocks] for _ in range(200)], 3)[0]/200*len({e['step'] for e in cb.events}) # what is written in a round is a twentieth of it
-        rows.append(dict(what=f'{name}, {steps} steps: the callback / the rest of the training', ours=ours, rival=rest, ratio=ours/rest, asked=most, limit=read, limit_is='reading the blocks once per round'))
+        # what is written in a round is a twentieth of it
+        read = cpu(lambda: [[p.sum() for p in blocks] for _ in range(200)],
+            3)[0]/200*len({e['step'] for e in cb.events})
+        rows.append(dict(what=f'{name}, {steps} steps: the callback / the rest of the training',
+            ours=ours, rival=rest, ratio=ours/rest, asked=most, limit=read,
+            limit_is='reading the blocks once per round'))
     d,d_ff = 4096,16384
     x,net = torch.randn(2, d),FeedForward(d, d_ff)
-    l = Learner(DataLoaders([(x, x)], [(x, x)], device='cpu'), net, loss_func=torch.nn.functional.mse_loss)
-    for which,init in (('low', 'initial'), ('random', 'initial'), ('low', 'current'), ('low', 'split')):
+    l = Learner(DataLoaders([(x, x)], [(x, x)], device='cpu'), net,
+        loss_func=torch.nn.functional.mse_loss)
+    for which,init in (('low', 'initial'), ('random', 'initial'), ('low', 'current'),
+            ('low', 'split')):
         cb = Timed(1, 0.05, which, init)
         with l.no_bar(), l.no_logging(): l.fit(1, 1e-3, cbs=[cb]) # with Adam's memories
         cb.learn = l
@@ -267,8 +330,26 @@ def recycling(steps=600):
             for p in (net.up.weight.data, net.down.weight.data): p.sum()
         part,whole = cpu(chosen, 3)[0],cpu(every, 3)[0]
         name = f'one round ({which}, {init}), 5 % of a {d} x {d_ff} block'
-        rows += [dict(what=f'{name} / reading the block once, and its rows and columns read and written', ours=ours, rival=part+whole, ratio=ours/(part+whole), asked='<= 3', limit=part+whole, limit_is='the rival: magnitudes need every weight'),
-                 dict(what=f'{name} / its rows and columns read and written', ours=ours, rival=part, ratio=ours/part, asked='beside', limit=part, limit_is='the rival')]
+        rows += [
+            dict(
+                what=f'{name} / reading the block once, and its rows and columns read and written',
+                ours=ours,
+                rival=part + whole,
+                ratio=ours / (part + whole),
+                asked='<= 3',
+                limit=part + whole,
+                limit_is='the rival: magnitudes need every weight',
+            ),
+            dict(
+                what=f'{name} / its rows and columns read and written',
+                ours=ours,
+                rival=part,
+                ratio=ours / part,
+                asked='beside',
+                limit=part,
+                limit_is='the rival',
+            ),
+        ]
     return rows
 
 READ = MEMORY+'''
@@ -289,24 +370,34 @@ print(time.process_time()-start, memory('VmHWM')-before)
 '''
 
 def checkpoints():
-    "Magnitudes of a file of more than 1 GB, against reading its bytes and against loading it with transformers (CPU seconds; MiB above what was there before)"
+    """Magnitudes of a file of more than 1 GB, against reading its bytes and against loading it with
+    transformers (CPU seconds; MiB above what was there before)"""
     from safetensors.torch import save_file
     from transformers import BertConfig, BertModel
     with tempfile.TemporaryDirectory() as d:
-        config = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+        config = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
+            intermediate_size=4096)
         with torch.device('meta'): model = BertModel(config)
-        save_file({n: torch.randn(p.shape)*0.02 for n,p in model.named_parameters()}, f'{d}/model.safetensors', metadata=dict(format='pt'))
+        save_file({n: torch.randn(p.shape)*0.02 for n,p in model.named_parameters()},
+            f'{d}/model.safetensors', metadata=dict(format='pt'))
         config.architectures = ['BertModel']; config.save_pretrained(d)
         size = Path(f'{d}/model.safetensors').stat().st_size
         res = {}
         for what in ('read', 'ours', 'transformers'):
-            outs = [[float(v) for v in subprocess.run([sys.executable, '-c', READ, what, d], capture_output=True, text=True, check=True).stdout.split()[-2:]] for _ in range(3)]
+            outs = [[float(v) for v in subprocess.run([sys.executable, '-c', READ, what, d],
+                capture_output=True, text=True, check=True).stdout.split()[-2:]] for _ in range(3)]
             res[what] = [min(o[i] for o in outs) for i in (0, 1)]
     name = f'magnitudes of a checkpoint of {size/2**30:.1f} GB'
-    return [dict(what=f'{name}: loading it with transformers / ours', ours=res['ours'][0], rival=res['transformers'][0], ratio=res['transformers'][0]/res['ours'][0], asked='', limit=res['read'][0], limit_is='reading the bytes'),
-            dict(what=f'{name}: peak memory (MiB), transformers / ours', ours=res['ours'][1], rival=res['transformers'][1], ratio=res['transformers'][1]/res['ours'][1], asked='', limit=16., limit_is='the largest tensor of a block')]
+    return [dict(what=f'{name}: loading it with transformers / ours', ours=res['ours'][0],
+        rival=res['transformers'][0], ratio=res['transformers'][0]/res['ours'][0], asked='',
+        limit=res['read'][0], limit_is='reading the bytes'),
+            dict(what=f'{name}: peak memory (MiB), transformers / ours', ours=res['ours'][1],
+            rival=res['transformers'][1], ratio=res['transformers'][1]/res['ours'][1], asked='',
+            limit=16., limit_is='the largest tensor of a block')]
 
-GPT2 = MEMORY+'''
+GPT2 = (
+    MEMORY
+    + '''
 import sys, time, torch, transformers
 from transformers import GPT2Config, GPT2LMHeadModel
 from forgetprune.rivals import get_scores
@@ -314,8 +405,9 @@ from forgetprune.cut import largest
 from forgetprune.lm import body_layers, lm_loss, streamed, text_pieces
 what = sys.argv[1]
 torch.set_num_threads(1); torch.manual_seed(0)
-model = GPT2LMHeadModel(GPT2Config(attn_implementation='sdpa')).eval() # the size of GPT-2 small, 124 million weights
-t,r = [text_pieces(torch.randint(50_000, (1025,), generator=torch.Generator().manual_seed(s)), 128, bs=4) for s in (0, 1)]
+model = GPT2LMHeadModel(GPT2Config(attn_implementation='sdpa')).eval() # 124 million weights
+draw = lambda s: torch.randint(50_000, (1025,), generator=torch.Generator().manual_seed(s))
+t,r = [text_pieces(draw(s), 128, bs=4) for s in (0, 1)]
 @torch.no_grad()
 def forward():
     for dl in (t, r):
@@ -329,28 +421,48 @@ elif what=='streamed': largest(model, streamed(model, t, r, layers), 0.01)
 else: largest(model, get_scores(what, model, t, r, layers, loss_func=lm_loss), 0.01)
 print(time.process_time()-start, memory('VmHWM')-before)
 '''
+)
 
 def large_models():
-    "Scoring a model of the size of GPT-2 small, against the forward passes that it needs: CPU seconds, and MiB above what the model takes"
+    """Scoring a model of the size of GPT-2 small, against the forward passes that it needs: CPU
+    seconds, and MiB above what the model takes"""
     res = {}
     for what in ('forward', 'means', 'streamed', 'maav_difference', 'ssd'):
-        run = lambda **env: [float(v) for v in subprocess.run([sys.executable, '-c', GPT2, what], capture_output=True, text=True, check=True, env={**os.environ, **env}).stdout.split()[-2:]]
-        res[what] = min(run()[0], run()[0]),run(MALLOC_MMAP_THRESHOLD_='65536')[1] # for memory, glibc gives back what is freed at once, which takes time
+        run = lambda **env: [float(v) for v in subprocess.run([sys.executable, '-c', GPT2, what],
+            capture_output=True, text=True, check=True,
+            env={**os.environ, **env}).stdout.split()[-2:]]
+        # for memory, glibc gives back what is freed at once, which takes time
+        res[what] = min(run()[0], run()[0]),run(MALLOC_MMAP_THRESHOLD_='65536')[1]
     f = res['forward']
-    row = lambda what,a,b,i,limit=f,is_='the forward passes': dict(what='GPT-2 small, '+what, ours=res[a][i], rival=res[b][i], ratio=res[a][i]/res[b][i], asked='', limit=limit[i], limit_is=is_)
-    return [row('collecting MAAV means / the forward passes', 'means', 'forward', 0), row('the same, peak memory (MiB)', 'means', 'forward', 1),
-            row('scores streamed, 1 % of each layer chosen / scores kept', 'streamed', 'maav_difference', 0), row('the same, peak memory (MiB)', 'streamed', 'maav_difference', 1),
-            row('MAAV streamed / SSD, both with the choice', 'streamed', 'ssd', 0), row('the same, peak memory (MiB)', 'streamed', 'ssd', 1)]
+    row = lambda what,a,b,i,limit=f,is_='the forward passes': dict(what='GPT-2 small, '+what,
+        ours=res[a][i], rival=res[b][i], ratio=res[a][i]/res[b][i], asked='', limit=limit[i],
+        limit_is=is_)
+    return [
+        row('collecting MAAV means / the forward passes', 'means', 'forward', 0),
+        row('the same, peak memory (MiB)', 'means', 'forward', 1),
+        row(
+            'scores streamed, 1 % of each layer chosen / scores kept',
+            'streamed',
+            'maav_difference',
+            0,
+        ),
+        row('the same, peak memory (MiB)', 'streamed', 'maav_difference', 1),
+        row('MAAV streamed / SSD, both with the choice', 'streamed', 'ssd', 0),
+        row('the same, peak memory (MiB)', 'streamed', 'ssd', 1),
+    ]
 
 def accelerated(device='cuda', reps=5, **config):
-    "Scoring and a curve for a model of the size of GPT-2 small in bfloat16, against its forward passes: wall-clock seconds after all that was queued is done, and MiB above the model"
+    """Scoring and a curve for a model of the size of GPT-2 small in bfloat16, against its forward
+    passes: wall-clock seconds after all that was queued is done, and MiB above the model"""
     from transformers import GPT2Config, GPT2LMHeadModel
     from forgetprune.lm import body_layers, perplexity_curve, streamed, text_pieces, weight_cuts
     torch.manual_seed(0)
     gpu,config = device!='cpu',GPT2Config(**config)
     model = GPT2LMHeadModel(config).to(device, torch.bfloat16).eval()
     done = torch.cuda.synchronize if gpu else lambda: None
-    t,r = [text_pieces(torch.randint(config.vocab_size, (16_400,), generator=torch.Generator().manual_seed(s)), min(512, config.n_positions), bs=8, device=device) for s in (0, 1)]
+    t,r = [text_pieces(torch.randint(config.vocab_size, (16_400,),
+        generator=torch.Generator().manual_seed(s)), min(512, config.n_positions), bs=8,
+        device=device) for s in (0, 1)]
     layers,shares = body_layers(model),[0., 0.01, 0.02, 0.05, 0.1]
     @torch.no_grad()
     def forward(*dls):
@@ -365,59 +477,95 @@ def accelerated(device='cuda', reps=5, **config):
             f(); done()
             best = min(best, time.perf_counter()-start)
         return best,(torch.cuda.max_memory_allocated()-before)/2**20 if gpu else float('nan')
-    base,means,chosen = clock(lambda: forward(t, r)),clock(lambda: streamed(model, t, r, layers)),clock(lambda: largest(model, streamed(model, t, r, layers), 0.01))
+    base,means,chosen = clock(lambda: forward(t, r)),clock(lambda: streamed(model, t, r,
+        layers)),clock(lambda: largest(model, streamed(model, t, r, layers), 0.01))
     scores = streamed(model, t, r, layers)
     curve = clock(lambda: perplexity_curve(model, weight_cuts(model, scores), shares, t, r))
-    row = lambda what,a,b,i,is_: dict(what=f'{torch.cuda.get_device_name() if gpu else device}, bfloat16, GPT-2 small, {what}', ours=a[i], rival=b[i], ratio=a[i]/b[i], asked='', limit=b[i], limit_is=is_)
-    rows = [row('collecting MAAV means / the forward passes', means, base, 0, 'the forward passes'), row('with the choice of 1 % of each layer / the forward passes', chosen, base, 0, 'the forward passes'),
-            row(f'a curve of {len(shares)} levels / as many forward passes', curve, [len(shares)*v for v in base], 0, 'the forward passes')]
-    return rows+([row('collecting, peak memory (MiB) / the forward passes', means, base, 1, 'the forward passes')] if gpu else [])
+    row = lambda what,a,b,i,is_: dict(what=f'{torch.cuda.get_device_name() if gpu else device}, '
+                                           f'bfloat16, GPT-2 small, {what}', ours=a[i], rival=b[i],
+                                           ratio=a[i]/b[i], asked='', limit=b[i], limit_is=is_)
+    rows = [row('collecting MAAV means / the forward passes', means, base, 0, 'the forward passes'),
+        row('with the choice of 1 % of each layer / the forward passes', chosen, base, 0,
+        'the forward passes'),
+            row(f'a curve of {len(shares)} levels / as many '
+                'forward passes', curve, [len(shares)*v for v in base], 0, 'the forward passes')]
+    return rows+([row('collecting, peak memory (MiB) / the '
+                      'forward passes', means, base, 1, 'the forward passes')] if gpu else [])
 
 def smaller(learn):
-    "A cut network against one under the masks of torch.nn.utils.prune; a network without its cut neurons against one with zeros in their place"
+    """A cut network against one under the masks of torch.nn.utils.prune; a network without its cut
+    neurons against one with zeros in their place"""
     from forgetprune.neurons import random_neurons, shrink, top_neurons
     from forgetprune.neurons import neuron_cut
     net,x = copy.deepcopy(learn.model),torch.randn(256, 784)
     cut = largest(net, criteria['magnitude'](net), 10_000)
     masked = cut.to_torch_prune(copy.deepcopy(net))
     cut.apply(net)
-    with torch.no_grad(): (a,ya),(b,yb) = [cpu(lambda: [m(x) for _ in range(20)][-1], 5) for m in (net, masked)]
+    with torch.no_grad():
+        (a,ya),(b,yb) = [cpu(lambda: [m(x) for _ in range(20)][-1], 5) for m in (net, masked)]
     assert torch.equal(ya, yb)
     size = lambda m: sum(t.numel()*t.element_size() for t in m.state_dict().values())/2**20
-    big,tokens = Encoder(500, d_model=256, n_layers=4, n_heads=4, d_ff=2048, max_len=64),torch.randint(500, (8, 64))
+    big,tokens = Encoder(500, d_model=256, n_layers=4, n_heads=4, d_ff=2048,
+        max_len=64),torch.randint(500, (8, 64))
     chosen = top_neurons(random_neurons(big), 0.5)
     small = shrink(big, chosen)
     neuron_cut(big, chosen).apply(big)
-    with torch.no_grad(): (c,yc),(d,yd) = [cpu(lambda: [m(tokens) for _ in range(5)][-1], 5) for m in (small, big)]
+    with torch.no_grad():
+        (c,yc),(d,yd) = [cpu(lambda: [m(tokens) for _ in range(5)][-1], 5) for m in (small, big)]
     assert torch.allclose(yc, yd, atol=1e-4)
     need = lambda m: sum(p.numel() for p in m.parameters() if p.ndim==2) # multiply-adds per token
-    return [dict(what='a cut network / the same under masks of torch.nn.utils.prune, forward', ours=a, rival=b, ratio=a/b, asked='', limit=cpu(lambda: [learn.model(x) for _ in range(20)], 5)[0], limit_is='the network that was never cut'),
-            dict(what='the same, size of its state (MiB)', ours=size(net), rival=size(masked), ratio=size(net)/size(masked), asked='', limit=size(learn.model), limit_is='the network that was never cut'),
-            dict(what='half of the neurons taken out (shrink) / zeros in their place, forward', ours=c, rival=d, ratio=c/d, asked='', limit=d*need(small)/need(big), limit_is='the share of weights that are left')]
+    return [dict(what='a cut network / the same under masks of torch.nn.utils.prune, forward',
+        ours=a, rival=b, ratio=a/b, asked='', limit=cpu(lambda: [learn.model(x) for _ in range(20)],
+        5)[0], limit_is='the network that was never cut'),
+            dict(what='the same, size of its state (MiB)', ours=size(net), rival=size(masked),
+            ratio=size(net)/size(masked), asked='', limit=size(learn.model),
+            limit_is='the network that was never cut'),
+            dict(what='half of the neurons taken out (shrink) / zeros in their place, forward',
+            ours=c, rival=d, ratio=c/d, asked='', limit=d*need(small)/need(big),
+            limit_is='the share of weights that are left')]
 
 def all_curves(learn, dls, rate, full):
     rows = []
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):
-            for r in part[2*i:2*i+2]: r |= dict(limit=l, limit_is='multiply-adds for changed units only, at the rate of a large matrix product')
+            for r in part[2*i:2*i+2]: r |= dict(limit=l, limit_is='multiply-adds for changed units '
+                                                                  'only, at the rate of a large '
+                                                                  'matrix product')
         rows += part
     return rows
 
 def main():
-    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls, rate), recording=recording, recycling=recycling, checkpoints=checkpoints, large_models=large_models,
-                 **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}), smaller=lambda: smaller(learn), curves=lambda: all_curves(learn, dls, rate, a.full))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--full', action='store_true'); p.add_argument('--out', default='bench/out/bench.json', type=Path)
-    p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts], help='measure these parts; the others are kept as `--out` has them')
+    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls, rate),
+        recording=recording, recycling=recycling, checkpoints=checkpoints,
+        large_models=large_models,
+                 **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}),
+                 smaller=lambda: smaller(learn), curves=lambda: all_curves(learn, dls, rate,
+                 a.full))
+    p = argparse.ArgumentParser(description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--full', action='store_true')
+    p.add_argument('--out', default='bench/out/bench.json', type=Path)
+    p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts], help='measure these '
+                                                                                 'parts; the '
+                                                                                 'others are kept '
+                                                                                 'as `--out` has '
+                                                                                 'them')
     a = p.parse_args()
-    torch.set_num_threads(1); threadpool_limits(1) # NumPy's libraries too, which scikit-learn's probes use
+    # NumPy's libraries too, which scikit-learn's probes use
+    torch.set_num_threads(1); threadpool_limits(1)
     rate = matmul_rate()
-    where = dict(machine=processor(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+    where = dict(machine=processor(), cores=os.cpu_count(), threads=torch.get_num_threads(),
+        torch=torch.__version__, python=platform.python_version(), gpu=torch.cuda.get_device_name()
+        if torch.cuda.is_available() else None)
     kept = []
     if set(a.only) < set(parts) and a.out.exists():
         before = json.loads(a.out.read_text())
-        if other := [k for k,v in where.items() if before['where'].get(k)!=v]: p.error(f'--only: {a.out} was measured elsewhere, with other {", ".join(other)}; choose another --out, or measure all')
+        if other := [k for k,v in where.items() if before['where'].get(k)!=v]:
+            p.error(
+                f'--only: {a.out} was measured elsewhere, with other {", ".join(other)}; choose '
+                'another --out, or measure all'
+            )
         kept = [r for r in before['rows'] if r['part'] not in a.only]
     if {'scoring', 'smaller', 'curves'} & set(a.only):
         dls = get_dls('mnist', seed=0)
@@ -427,10 +575,16 @@ def main():
     new = [dict(part=n)|r for n in parts if n in a.only for r in parts[n]()]
     rows = sorted(kept+new, key=lambda r: [*parts].index(r['part']))
     print(f"{'what':<96}{'ours':>9}{'rival':>9}{'ratio':>9}  {'asked':<8}{'limit':>9}")
-    for r in new: print(f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>9.3g}  {r['asked']:<8}{'' if r['limit'] is None else format(r['limit'], '.3g'):>9}")
+    for r in new:
+        print(
+            f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>9.3g}  "
+            f"{r['asked']:<8}{'' if r['limit'] is None else format(r['limit'], '.3g'):>9}"
+        )
     where['gmacs_per_cpu_second'] = round(rate/1e9, 1)
-    print('CPU seconds on one thread, but for memory (MiB) and what names a graphics card (seconds by the clock).', where)
+    print('CPU seconds on one thread, but for memory (MiB) and what names a graphics card (seconds '
+          'by the clock).', where)
     a.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(a.out) as tmp: tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
+    with whole_file(a.out) as tmp:
+        tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
 
 if __name__ == '__main__': main()

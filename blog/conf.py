@@ -1,4 +1,5 @@
-"The site: chapters as they are stored, no execution, nothing fetched from anywhere; see tools/blog.py"
+"""The site: chapters as they are stored, no execution, nothing fetched from anywhere; see
+tools/blog.py"""
 import sys
 from pathlib import Path
 
@@ -20,9 +21,11 @@ html_css_files,html_js_files = ['site.css'],['search.js']
 html_context = dict(default_mode='auto')
 html_show_sphinx = html_use_index = False
 html_copy_source = html_show_sourcelink = False
-html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False, home_page_in_toc=False, show_navbar_depth=1)
+html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False,
+    home_page_in_toc=False, show_navbar_depth=1)
 html_sidebars = {'**': ['navbar-logo.html', 'sbt-sidebar-nav.html']}
 templates_path = []
-bibtex_bibfiles,bibtex_default_style,bibtex_reference_style = [str(here/'references.bib')],'plain','author_year'
+bibtex_bibfiles,bibtex_default_style,bibtex_reference_style = [str(
+    here/'references.bib')],'plain','author_year'
 copybutton_selector = 'div:not(.output) > div.highlight pre'
 copybutton_exclude = '.linenos, .gp, .go'

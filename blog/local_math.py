@@ -6,7 +6,9 @@ from docutils.utils.math.latex2mathml import tex2mathml
 def _render(as_block):
     def visit(self, node):
         m = tex2mathml(node.astext(), as_block=as_block)
-        self.body.append(re.sub(r'<mo( class="[^"]*")?>(‖|\|)</mo>', r'<mo\1 stretchy="false">\2</mo>', m)) # bars of one height
+        # bars of one height
+        self.body.append(re.sub(r'<mo( class="[^"]*")?>(‖|\|)</mo>',
+            r'<mo\1 stretchy="false">\2</mo>', m))
         raise nodes.SkipNode
     return visit
 

@@ -36,4 +36,6 @@ from forgetprune.resume import *
 from forgetprune.experiments import *
 
 # nothing that rebinds a name of Python's, the module `copy`, or a test that pytest would collect
-__all__ = [n for n in globals() if not n.startswith(('_', 'test')) and n not in ('copy', *dir(_builtins))]
+__all__ = [
+    n for n in globals() if not n.startswith(('_', 'test')) and n not in ('copy', *dir(_builtins))
+]

@@ -83,10 +83,11 @@ def _alone(into, outs, row, first):
     return {k: o for (k,o),d in zip(outs.items(), ds) if d is not None and not strays(d)}
 
 def _slopes(into, outs):
-    "Of `outs` that reach the same units of `into`, at the same position, and no others: their slopes"
+    "Of `outs` that reach the same units of `into`, at one position, and no others: their slopes"
     fit = {k: o for k,o in enumerate(outs) if o.shape==into.shape}
     if not fit or not into.requires_grad: return {}
-    step = into.shape[-2] if into.ndim > 2 else 1 # the first position of a causal model sees itself only
+    # the first position of a causal model sees itself only
+    step = into.shape[-2] if into.ndim > 2 else 1
     for row in range(step-1, into[...,0].numel(), step):
         for first in (0, 1): # every second unit, then the others
             if fit: fit = _alone(into, fit, row, first)

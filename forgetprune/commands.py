@@ -44,8 +44,9 @@ def _parse_k(k):
     try: v = float(k) if '.' in k or 'e' in k.lower() else int(k)
     except ValueError: v = -1
     if v >= 0 and (isinstance(v, int) or v <= 1): return v
-    raise ValueError(f'--k {k}: give a number of weights per layer (7000) or a fraction of each layer '
-                     'between 0 and 1 (0.02)')
+    raise ValueError(
+        f'--k {k}: give a number of weights per layer (7000) or a fraction of each layer '
+        'between 0 and 1 (0.02)')
 
 def _quiet(learn, bars):
     "Bars and tables of a training, or none of them"
@@ -63,8 +64,9 @@ def _given_network(model, data, dls):
     x = dls.one_batch()[0]
     try: out = net.to(x.device)(x[:2])
     except RuntimeError:
-        raise ValueError(f'--model {model} does not take images of shape {tuple(x.shape[1:])}, which '
-                         f'{data} has') from None
+        raise ValueError(
+            f'--model {model} does not take images of shape {tuple(x.shape[1:])}, which '
+            f'{data} has') from None
     if out.shape[1] == dls.c: return net,about['arch']
     raise ValueError(f'--model {model} has {out.shape[1]} outputs, but {data} has {dls.c} classes')
 
@@ -79,7 +81,9 @@ def _learner(data, recipe, seed, model, path):
 def _train(learn, bars):
     "Train, or find the network that was trained before, and say which"
     f = model_file(learn)
-    word = 'Using the network trained before,' if f.exists() else 'Training a network, to be kept as'
+    word = (
+        'Using the network trained before,' if f.exists() else 'Training a network, to be kept as'
+    )
     print(f'{word} {f}', file=sys.stderr)
     with _quiet(learn, bars): train(learn)
 
@@ -93,22 +97,26 @@ def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
     per_layer = {n: dict(weights=math.prod(s), cut=len(res.cut.indices[n]))
                  for n,s in res.cut.shapes.items()}
-    return dict(version=__version__, command='forget', data=data, model=str(model) if model else None,
+    return dict(version=__version__, command='forget', data=data, model=str(model) if model
+        else None,
         arch=learn.arch, recipe=None if model else recipe, seed=seed, target=res.target,
         target_name=res.name, criterion=res.criterion, k=res.k, layers=list(res.cut.shapes),
         cut_weights=len(res.cut), per_layer=per_layer, goal=res.goal, budget=res.budget,
         reached=res.reached, accuracy=_accuracies(res.table))
 
 # %% ../nbs/34_commands.ipynb #56f37b3d
-_controls_are = ('The rows below the cut are its controls: cuts of the same size at random and of the '
-                 'largest weights, and the output for the class switched off, which costs nothing, '
-                 'hides the class and forgets nothing.')
+_controls_are = (
+    'The rows below the cut are its controls: cuts of the same size at random and of the '
+    'largest weights, and the output for the class switched off, which costs nothing, '
+    'hides the class and forgets nothing.')
 
 def _figures(res, learn, counts):
     "Name to (png, caption)"
     name,vocab = res.name,list(map(str, learn.dls.vocab))
-    curve = (f'Accuracy on {name!r} and on the other classes against weights cut per layer (validation '
-             'data); the line marks the cut that was made.')
+    curve = (
+        f'Accuracy on {name!r} and on the other classes against weights cut per layer (validation '
+        'data); the line marks the cut that was made.'
+    )
     named = plot_answers(*counts, vocab, f'What the network calls images of {name!r} (test data)')
     answers = f'What the network calls test images of {name!r}, before and after.'
     return dict(curve=(figure_png(res.plot()), curve), answers=(figure_png(named), answers))
@@ -117,7 +125,8 @@ def _as_table(values): return pd.DataFrame({'': {k: str(v) for k,v in values.ite
 
 def _page(res, result, figs):
     "The report of a run"
-    table,about = (100*res.table).round(2),{k: v for k,v in result.items() if not isinstance(v, dict)}
+    table,about = (100*res.table).round(2),{k: v for k,v in result.items() if not isinstance(v,
+        dict)}
     who = dict(target=f'accuracy on {res.name}', retain='on the others')
     table.columns = [f'{part}: {who[what]} (%)' for part,what in table.columns]
     return report_html(f'Forgetting {res.name!r}', [repr(res), table, _controls_are, *figs.values(),
@@ -163,10 +172,12 @@ def _with_ends(table):
     return table
 
 def _write_audit(out, found, result):
-    "audit.json, audit.png, a section of report.html, and the audit in result.json; returns their names"
+    "audit.json, audit.png, a section of report.html, the audit in result.json; returns their names"
     png,page = figure_png(found.plot()),(out/'report.html').read_text(encoding='utf-8')
-    caption = ('Relearning, probes, answers and membership attacks on the network, beside its controls; '
-               'bars are intervals.')
+    caption = (
+        'Relearning, probes, answers and membership attacks on the network, beside its controls; '
+        'bars are intervals.'
+    )
     parts = [*found.reasons, (png, caption), _with_ends(found.table)]
     page = report_section(page, 'audit', f'Audit: {found.verdict}', parts)
     files = {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}
@@ -183,7 +194,8 @@ _path_help = 'Folder for data and trained networks. FORGETPRUNE_DATA, else fasta
 
 def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, budget):
     "What can be wrong with the options; returns the size"
-    for n,v,there in (('--data', data, datasets), ('--criterion', criterion, [*criteria, *schedules]),
+    for n,v,there in (('--data', data, datasets), ('--criterion', criterion,
+            [*criteria, *schedules]),
                       ('--recipe', recipe, recipes)): one_of(n, v, there)
     k = _parse_k(k)
     if k is not None and criterion in schedules:
@@ -191,9 +203,11 @@ def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, bud
     whole('--seed', seed, 0, _most_seed)
     if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
     if model and with_audit:
-        raise ValueError('--audit with --model: how that network was trained is not known; run '
-                         '`forgetprune audit DIR --gold FILE` afterwards, FILE being a network trained '
-                         'in the same way without the class')
+        raise ValueError(
+            '--audit with --model: how that network was trained is not known; run '
+            '`forgetprune audit DIR --gold FILE` afterwards, FILE being a network trained '
+            'in the same way without the class'
+        )
     if goal is not None: share('--goal', goal)
     share('--budget', budget)
     return k
@@ -202,22 +216,28 @@ def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, bud
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
     data:str=typer.Option('mnist', help=f'Data set: {", ".join(datasets)}.'),
-    criterion:str=typer.Option('maav_difference', help=f'Score to cut by: {", ".join(criteria)}; or '
+    criterion:str=typer.Option('maav_difference',
+    help=f'Score to cut by: {", ".join(criteria)}; or '
                                f'{", ".join(schedules)}, which cuts and heals.'),
-    k:str=typer.Option(None, help='Weights to cut per layer (7000), or a fraction of each layer (0.02). '
+    k:str=typer.Option(None,
+    help='Weights to cut per layer (7000), or a fraction of each layer (0.02). '
                        'Searched if omitted.'),
     layers:str=typer.Option(None, help='Names of the layers to cut, with commas between. The inner '
                             'linear layers if omitted.'),
-    goal:float=typer.Option(None, help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
+    goal:float=typer.Option(None,
+    help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
     budget:float=typer.Option(0.01, help='Highest loss of accuracy on the other classes, 0 to 1.'),
     seed:int=typer.Option(0, help='Decides the split of the data and the training.'),
     recipe:str=typer.Option('sgd', help=f'How the network is trained: {", ".join(recipes)}.'),
-    model:Path=typer.Option(None, help='A network written by this package (safetensors) to use instead '
+    model:Path=typer.Option(None,
+    help='A network written by this package (safetensors) to use instead '
                             'of training one.'),
-    out:Path=typer.Option(None, help='Folder for result.json, curve.csv, cut, pruned model, figures and '
+    out:Path=typer.Option(None,
+    help='Folder for result.json, curve.csv, cut, pruned model, figures and '
                           'report.html.'),
     path:Path=typer.Option(None, help=_path_help),
-    with_audit:bool=typer.Option(False, '--audit', help='Then ask whether the class is erased or only '
+    with_audit:bool=typer.Option(False, '--audit',
+    help='Then ask whether the class is erased or only '
                                  'suppressed. Trains two networks without it, once.'),
     as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
 ):
@@ -256,15 +276,17 @@ def _read_result(folder):
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError(f'{f} is not what `forgetprune forget` writes ({e})') from None
     about = load_model(folder/'model.safetensors')[1]
-    if bad := [f'{k} is {v!r} here and {about.get(k)!r} there' for k,v in here.items() if about.get(k)!=v]:
+    if bad := [f'{k} is {v!r} here and {about.get(k)!r} there' for k,v in here.items()
+            if about.get(k)!=v]:
         raise ValueError(f'{f} does not belong to the network beside it: {", ".join(bad)}')
     return result
 
 def _finished(folder, path):
     "A finished run: its result, its learner with the pruned network, its cut"
     if missing := [f for f in _of_a_run if not (folder/f).is_file()]:
-        raise ValueError(f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune '
-                         f'forget --target 7 --out {shlex.quote(str(folder))}')
+        raise ValueError(
+            f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune '
+            f'forget --target 7 --out {shlex.quote(str(folder))}')
     result,model = _read_result(folder),folder/'model.safetensors'
     learn = _learner(result['data'], result.get('recipe') or 'sgd', result['seed'], model, path)
     return result, learn, Cut.load(folder/'cut.safetensors')
@@ -278,14 +300,18 @@ def _before(learn, result, bars):
 
 @app.command('audit')
 def audit_command(
-    folder:Path=typer.Argument(..., metavar='DIR', help='Folder that `forgetprune forget --out DIR` has '
+    folder:Path=typer.Argument(..., metavar='DIR',
+    help='Folder that `forgetprune forget --out DIR` has '
                                'written.'),
-    gold:list[Path]=typer.Option(None, help='A network trained without the class (safetensors); give it '
+    gold:list[Path]=typer.Option(None,
+    help='A network trained without the class (safetensors); give it '
                                  'twice for a second one that calibrates. Trained if omitted.'),
-    repeats:int=typer.Option(3, min=1, help='How often relearning is repeated, with other orders of the '
+    repeats:int=typer.Option(3, min=1,
+    help='How often relearning is repeated, with other orders of the '
                              'images.'),
     goal:float=typer.Option(0.9, help='Accuracy at which the class counts as relearned, 0 to 1.'),
-    most:int=typer.Option(20_000, min=1, help='Images of the class after which relearning gives up.'),
+    most:int=typer.Option(20_000, min=1,
+    help='Images of the class after which relearning gives up.'),
     path:Path=typer.Option(None, help=_path_help),
     as_json:bool=typer.Option(False, '--json', help='Print the audit as JSON, and nothing else.')
 ):
@@ -296,9 +322,11 @@ def audit_command(
         raise ValueError(f'--goal {goal}: give an accuracy above 0 and not above 1')
     result,learn,cut = _finished(folder, path)
     if result.get('recipe') is None and not gold:
-        raise ValueError(f'DIR {folder}: its network was given with --model, so how it was trained is '
-                         'not known; give --gold FILE, a network trained in the same way without class '
-                         f'{result["target"]}')
+        raise ValueError(
+            f'DIR {folder}: its network was given with --model, so how it was trained is '
+            'not known; give --gold FILE, a network trained in the same way without class '
+            f'{result["target"]}'
+        )
     g = [load_model(f)[0].to(learn.dls.device) for f in gold] if gold else None
     bars = sys.stdout.isatty() and not as_json
     before,how = _before(learn, result, bars),dict(repeats=repeats, goal=goal, most=most)
@@ -314,11 +342,14 @@ def _write_magnitudes(out, path, mags, stats, plain):
     png,rows = figure_png(plot_magnitudes(mags, str(path))),[]
     for n,m in mags.items(): rows += [(n, i, float(v)) for i,v in enumerate(m)]
     csv = pd.DataFrame(rows, columns=['block', 'neuron', 'magnitude']).to_csv(index=False)
-    caption = ('Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: '
-               'the median.')
+    caption = (
+        'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: '
+        'the median.'
+    )
     page = report_html(f'Neuron magnitudes of {path}', [(png, caption), stats.round(3)])
     result = dict(version=__version__, command='magnitudes', path=str(path), blocks=plain)
-    return put_files(out, result, {'report.html': page, 'magnitudes.csv': csv, 'magnitudes.png': png})
+    return put_files(out, result, {'report.html': page, 'magnitudes.csv': csv,
+        'magnitudes.png': png})
 
 def _stats(mags):
     "One row per block"
@@ -333,18 +364,21 @@ def magnitudes_command(
                             'folder, or a name on the Hugging Face hub.'),
     pattern:str=typer.Option(None, help='How its tensors are named, if unknown: "*up.weight, '
                              '*down.weight[, *gate.weight]".'),
-    measure:str=typer.Option('product', help=f'Of the norms of row and column: {", ".join(measures)}.'),
+    measure:str=typer.Option('product',
+    help=f'Of the norms of row and column: {", ".join(measures)}.'),
     out:Path=typer.Option(None, help='Folder for result.json, magnitudes.csv, magnitudes.png and '
                           'report.html.'),
-    as_json:bool=typer.Option(False, '--json', help='Print the statistics as JSON, and nothing else.')
+    as_json:bool=typer.Option(False, '--json',
+    help='Print the statistics as JSON, and nothing else.')
 ):
     "Neuron magnitudes of a checkpoint, block by block."
     one_of('--measure', measure, measures)
     if out: out = checked_folder(out)
     mags = checkpoint_magnitudes(path, pattern, measure)
     if bad := [n for n,m in mags.items() if not m.isfinite().all()]:
-        raise ValueError(f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or '
-                         'a training that diverged')
+        raise ValueError(
+            f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or '
+            'a training that diverged')
     stats = _stats(mags)
     plain = without_nan(stats.to_dict('index'))
     if out: written = _write_magnitudes(out, path, mags, stats, plain)
@@ -360,13 +394,15 @@ def _goes_on(out, config, resume):
             print(f'No checkpoint in {out} yet, so this starts from the beginning', file=sys.stderr)
         return None
     if not resume:
-        raise ValueError(f'--out {out}: there are checkpoints of a run; go on with it by --resume, or '
-                         'name another folder')
+        raise ValueError(
+            f'--out {out}: there are checkpoints of a run; go on with it by --resume, or '
+            'name another folder')
     state = last_checkpoint(out, config)
     print(f'Goes on from step {state["steps"]:,} of {config["steps"]:,}', file=sys.stderr)
     return state
 
-_sizes = dict(steps=1, bs=1, context=2, layers=1, heads=1, d_model=1, d_ff=1) # and the least of each
+# and the least of each
+_sizes = dict(steps=1, bs=1, context=2, layers=1, heads=1, d_model=1, d_ff=1)
 _largest = 10_000_000
 
 def _check_recycle(c):
@@ -380,18 +416,21 @@ def _check_recycle(c):
     for n,there in (('select', selectors), ('draw', draws), ('state', clearings)):
         one_of(f'--{n}', c[n], there)
     if c['data'] in datasets:
-        raise ValueError(f'--data {c["data"]}: these are images, and this command trains on text; give '
-                         f'pydoc, {", ".join(texts)}, or a text file')
+        raise ValueError(
+            f'--data {c["data"]}: these are images, and this command trains on text; give '
+            f'pydoc, {", ".join(texts)}, or a text file')
 
 def _recycling(c, path):
     "Learner and callback for a configuration; its text's digest is added to it"
     _check_recycle(c)
-    names = ('every', 'frac', 'select', 'draw', 'immunity', 'smooth', 'start', 'end', 'state', 'seed')
+    names = ('every', 'frac', 'select', 'draw', 'immunity', 'smooth', 'start', 'end', 'state',
+        'seed')
     cb = Recycle(**{n: c[n] for n in names})
     first = c['start']+c['every']
     if first > min(c['steps'], c['end'] or c['steps']):
-        raise ValueError(f'--every {c["every"]}: the first round would come at step {first:,}, after the '
-                         'last step; give a smaller number, or more --steps')
+        raise ValueError(
+            f'--every {c["every"]}: the first round would come at step {first:,}, after the '
+            'last step; give a smaller number, or more --steps')
     words = get_text(c['data'], path)
     c['digest'] = hashlib.sha256(words.encode()).hexdigest()[:12]
     dls = get_text_dls(words+'\n', c['bs'], c['context'], c['steps'], seed=c['seed'], path=path)
@@ -402,7 +441,7 @@ def _recycling(c, path):
 
 # %% ../nbs/34_commands.ipynb #4f950148
 def _by_block(cb):
-    "Per block: neurons, recyclings, share ever recycled (%), most often, median magnitudes chosen last and of all"
+    "Per block: neurons, recyclings, ever recycled (%), most often, median magnitudes (chosen, all)"
     last = cb.table().groupby('block', sort=False).last()
     def row(n, c):
         return dict(neurons=len(c), recycled=int(c.sum()), ever=100*float((c>0).float().mean()),
@@ -416,14 +455,18 @@ _panels = ('How often neurons were recycled; the median magnitude of those chose
 def _write_recycling(out, learn, cb, result):
     "All files of a run with recycling; returns their names"
     table,png = cb.table(),figure_png(cb.plot())
-    said = (f'Validation loss {result["loss"]:.4f} nats; {100*result["ever"]:.0f} % of the neurons were '
-            f'recycled at least once, one of them {result["most"]} times in {result["rounds"]} rounds.')
+    said = (
+        f'Validation loss {result["loss"]:.4f} nats; {100 * result["ever"]:.0f} % of the neurons '
+        'were '
+        f'recycled at least once, one of them {result["most"]} times in {result["rounds"]} rounds.'
+    )
     page = report_html('Neuron recycling', [said, (png, _panels), _by_block(cb).round(4),
                        table.drop(columns='neurons').round(4), _as_table(result['config'])])
     numbers = [' '.join(map(str, n)) for n in table.neurons]
     history = table.assign(neurons=numbers).to_csv(index=False)
     def save(path): save_model(learn.model, path, arch=learn.arch, seed=learn.seed)
-    return put_files(out, result, {'report.html': page, 'history.csv': history, 'recycling.png': png,
+    return put_files(out, result, {'report.html': page, 'history.csv': history,
+        'recycling.png': png,
                                    'model.safetensors': save})
 
 def _recycle_result(learn, cb, config):
@@ -435,15 +478,19 @@ def _recycle_result(learn, cb, config):
                 ever=cb.ever(), most=max(int(c.max()) for c in cb.counts.values()))
 
 def _print_recycling(cb, r):
-    print(f'Validation loss {r["loss"]:.4f} nats after {r["config"]["steps"]:,} steps and {r["rounds"]} '
-          f'rounds; {100*r["ever"]:.0f} % of the neurons were recycled at least once, one of them '
-          f'{r["most"]} times\n')
+    print(
+        f'Validation loss {r["loss"]:.4f} nats after {r["config"]["steps"]:,} steps and '
+        f'{r["rounds"]} '
+        f'rounds; {100 * r["ever"]:.0f} % of the neurons were recycled at least once, one of them '
+        f'{r["most"]} times\n'
+    )
     print(_by_block(cb).round(3).to_string())
 
 # %% ../nbs/34_commands.ipynb #613c3b48
 @app.command('recycle')
 def recycle_command(
-    data:str=typer.Option('pydoc', help=f'Text to train on: pydoc, {", ".join(texts)}, or a text file.'),
+    data:str=typer.Option('pydoc',
+    help=f'Text to train on: pydoc, {", ".join(texts)}, or a text file.'),
     steps:int=typer.Option(3000, help='Training steps.'),
     bs:int=typer.Option(16, help='Pieces of text per step.'),
     context:int=typer.Option(32, help='Characters per piece.'),
@@ -464,7 +511,8 @@ def recycle_command(
     end:int=typer.Option(None, help='Last step at which they are.'),
     state:str=typer.Option('first', help="Of the optimiser's memory of them, what is cleared: "
                            f"{', '.join(clearings)} (keep: nothing)."),
-    out:Path=typer.Option(None, help='Folder for checkpoints, result.json, history.csv, recycling.png, '
+    out:Path=typer.Option(None,
+    help='Folder for checkpoints, result.json, history.csv, recycling.png, '
                           'model.safetensors and report.html.'),
     save_every:int=typer.Option(200, help='Steps between two checkpoints; the last two are kept.'),
     resume:bool=typer.Option(False, '--resume', help='Go on from the last checkpoint in --out.'),
@@ -485,7 +533,10 @@ def recycle_command(
         cbs.append(Checkpoints(out, save_every, config, _goes_on(out, config, resume)))
         remove_parts(out, 'checkpoint-????????.pt')
     set_seed(seed)
-    with learn.no_logging(), nullcontext() if sys.stdout.isatty() and not as_json else learn.no_bar():
+    with (
+        learn.no_logging(),
+        nullcontext() if sys.stdout.isatty() and not as_json else learn.no_bar(),
+    ):
         warm_fit(learn, cbs=cbs)
     result = _recycle_result(learn, cb, config)
     if out: written = _write_recycling(out, learn, cb, result)
@@ -514,13 +565,18 @@ def _print_sweep(df, c, config, store):
     failed = df.error.dropna().map(_what_failed)
     for e,n in failed.value_counts().items(): print(f'{n} failed: {e}', file=sys.stderr)
     if len(failed):
-        print(f'`forgetprune sweep {config} --store {store} --resume` tries them again; with --json the '
-              'tracebacks are shown', file=sys.stderr)
+        print(
+            f'`forgetprune sweep {config} --store {store} --resume` tries them again; with --json '
+            'the '
+            'tracebacks are shown',
+            file=sys.stderr,
+        )
     print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')
 
 @app.command('sweep')
 def sweep_command(
-    config:Path=typer.Argument(..., help='TOML file: experiment, seeds, [grid] with lists of values, '
+    config:Path=typer.Argument(...,
+    help='TOML file: experiment, seeds, [grid] with lists of values, '
                                '[fixed] with single ones.'),
     store:Path=typer.Option(..., help='SQLite file for the rows, one per run.'),
     resume:bool=typer.Option(False, '--resume', help='Go on with the rows that --store has of this '
@@ -538,13 +594,18 @@ def sweep_command(
                          'name = "..."')
     check_cells(fn, runs)
     if store.exists() and not resume and (n := _rows_of(store, name)):
-        raise ValueError(f'--store {store} already has {n} rows of {name!r}; go on with --resume, or '
-                         'name another file')
+        raise ValueError(
+            f'--store {store} already has {n} rows of {name!r}; go on with --resume, or '
+            'name another file')
     progress = True if sys.stdout.isatty() and not as_json else 'lines'
     try: df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=progress)
     except KeyboardInterrupt:
-        print(f'{_rows_of(store, name)} rows of {name!r} are in {store}, of {len(runs)} runs that were '
-              'asked for; go on with --resume', file=sys.stderr)
+        print(
+            f'{_rows_of(store, name)} rows of {name!r} are in {store}, of {len(runs)} runs that '
+            'were '
+            'asked for; go on with --resume',
+            file=sys.stderr,
+        )
         raise
     if as_json: print(json.dumps(without_nan(df.to_dict('records'))))
     else: _print_sweep(df, c, config, store)
@@ -555,7 +616,8 @@ def sweep_command(
 def data_command(
     names:list[str]=typer.Argument(None, help='Data sets to fetch and check: '
                                    f'{", ".join((*md5s, *texts))}. The images if omitted.'),
-    path:Path=typer.Option(None, help='Folder for data. FORGETPRUNE_DATA, else fastai\'s, if omitted.'),
+    path:Path=typer.Option(None,
+    help='Folder for data. FORGETPRUNE_DATA, else fastai\'s, if omitted.'),
     as_json:bool=typer.Option(False, '--json', help='Print the folders as JSON.')
 ):
     "Fetch data sets and verify their checksums."

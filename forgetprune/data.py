@@ -231,7 +231,8 @@ def get_dls(
     seed:int=42, # chooses the validation items and the order of training
     valid_pct:float=0.1, # share of the training set that is kept for validation, between 0 and 1
     device=None # where the tensors live; fastai's default device if omitted
-)->SplitDataLoaders: # `.train` (shuffled), `.valid`, `.test`; `.vocab` names the classes, `.c` counts them
+    # `.train` (shuffled), `.valid`, `.test`; `.vocab` names the classes, `.c` counts them
+)->SplitDataLoaders:
     "Images of shape (batch, 1, height, width) in 0..1 and integer classes, in memory"
     one_of('name', name, datasets)
     share('valid_pct', valid_pct, None, None)

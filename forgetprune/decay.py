@@ -14,10 +14,12 @@ from .training import TrainingCallback
 
 # %% ../nbs/23_midpoint.ipynb #8d208991
 class MidpointLoss(TrainingCallback):
-    "Pulls neuron magnitudes towards the middle of their block, by gradient descent beside the optimiser's step"
+    "Pulls neuron magnitudes towards the middle of their block, beside the optimiser's step"
     order = 80
     def __init__(self,
-        weight:float=1e-3, # of the loss; the step is `weight` times the learning rate times its gradient, summed over the neurons
+        # of the loss; the step is `weight` times the learning rate times its gradient, summed over
+        # the neurons
+        weight:float=1e-3,
         middle:str='mean', # 'mean' or 'median'
         power:int=2, # 1 or 2
         log:bool=False, # of the logarithms of the magnitudes?
@@ -39,7 +41,7 @@ class MidpointLoss(TrainingCallback):
     def after_step(self):
         for f in self.ffns: self.pull(f, self.weight*self.learn.opt.hypers[-1]['lr'])
     def slopes(self, m):
-        "The loss, summed over neurons, its derivative by each magnitude, and the magnitude in the middle"
+        "The loss, summed over neurons, its derivative by each magnitude, and the middle magnitude"
         v = m.log() if self.log else m
         mid = getattr(v, self.middle)()
         d = v-mid

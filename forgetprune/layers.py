@@ -208,4 +208,5 @@ def pick_layers(
     names = [layers] if isinstance(layers, str) else list(layers)
     bad = [str(n) for n in names if n not in there.linears] if names else ['(none)']
     if not bad: return {n: there.linears[n] for n in names}
-    raise ValueError(f'layers={", ".join(bad)}: no such layer; there are {", ".join(there.linears)}')
+    raise ValueError(
+        f'layers={", ".join(bad)}: no such layer; there are {", ".join(there.linears)}')

@@ -43,7 +43,8 @@ def _tokens(name, t):
 def _loader(name, dl):
     "Refuse tokens where batches are needed"
     if isinstance(dl, (torch.Tensor, np.ndarray)):
-        raise ValueError(f'{name}: batches are needed, for example text_pieces({name}, 48), not tokens')
+        raise ValueError(
+            f'{name}: batches are needed, for example text_pieces({name}, 48), not tokens')
 
 _nothing_asked = -100 # the label of positions that do not count
 
@@ -57,7 +58,8 @@ def text_pieces(
 )->TensorDL: # of (x, y): shapes (bs, context); y is the next token, -100 at the end of a piece
     "Pieces of a text for a causal language model"
     tokens = _tokens('tokens', tokens)
-    for name,v in (('context', context), ('bs', bs), ('n', 1 if n is None else n)): whole(name, v, 1)
+    for name,v in (('context', context), ('bs', bs), ('n', 1 if n is None else n)):
+        whole(name, v, 1)
     if tokens.ndim!=1 or len(tokens) < context:
         raise ValueError(f'tokens: a text of at least context={context} tokens is needed, in one '
                          f'dimension; got shape {tuple(tokens.shape)}')
@@ -70,7 +72,8 @@ def text_pieces(
     return TensorDL(TensorDataset(x.to(device), y.to(device)), bs=bs)
 
 def lm_loss(
-    out, # what a model returns: scores, shape (batch, time, tokens), or an object with such `logits`
+    # what a model returns: scores, shape (batch, time, tokens), or an object with such `logits`
+    out,
     y:torch.Tensor, # tokens, shape (batch, time); -100 where nothing is asked
     reduction:str='mean' # over the positions that are asked for
 )->torch.Tensor: # nats
@@ -83,12 +86,14 @@ def _read(model, x):
     "What `model` makes of `x`, and why not if it cannot"
     config = getattr(unwrap(model), 'config', None)
     if getattr(config, 'is_encoder_decoder', False) and not isinstance(x, Mapping):
-        raise ValueError('dl: this model has an encoder and a decoder, so its batches must be dicts, '
-                         'with input_ids and labels, not pairs (x, y)')
+        raise ValueError(
+            'dl: this model has an encoder and a decoder, so its batches must be dicts, '
+            'with input_ids and labels, not pairs (x, y)')
     try: return feed(model, x)
     except IndexError as e:
         ids = x['input_ids'] if isinstance(x, Mapping) else x
-        known,longest = getattr(config, 'vocab_size', '?'),getattr(config, 'max_position_embeddings', None)
+        known,longest = getattr(config, 'vocab_size', '?'),getattr(config,
+            'max_position_embeddings', None)
         longest = longest or getattr(model, 'max_len', '?')
         raise ValueError(f'tokens: the model cannot read a piece of {ids.shape[-1]} tokens with '
                          f'numbers {int(ids.min())} to {int(ids.max())}; it knows {known} tokens '
@@ -98,8 +103,10 @@ def _answers(out, y):
     "Answers that fit the scores `out`"
     shape = logits_of(out).shape
     if y.is_floating_point() or y.shape!=shape[:-1]:
-        raise ValueError(f'dl: its answers must be numbers of tokens, one for each of '
-                         f'{tuple(shape[:-1])} positions; they are {y.dtype}, shape {tuple(y.shape)}')
+        raise ValueError(
+            f'dl: its answers must be numbers of tokens, one for each of '
+            f'{tuple(shape[:-1])} positions; they are {y.dtype}, shape {tuple(y.shape)}'
+        )
     low = y[y!=_nothing_asked]
     if low.numel() and (low.max() >= shape[-1] or low.min() < 0):
         wrong = int(low.max() if low.max() >= shape[-1] else low.min())
@@ -115,8 +122,11 @@ def _warn_if_seen(model, x, y):
     for what,a,b in (('the next token', ids[:,1:], y[:,:-1]), ('the tokens that it reads', ids, y)):
         asked = b!=_nothing_asked
         if 2*asked.sum() <= b.numel() or not (a==b)[asked].all(): continue
-        warnings.warn(f'dl: it asks a masked model for {what}, which it can see; hide some tokens and '
-                      'ask for those, for example by DataCollatorForLanguageModeling', stacklevel=3)
+        warnings.warn(
+            f'dl: it asks a masked model for {what}, which it can see; hide some tokens and '
+            'ask for those, for example by DataCollatorForLanguageModeling',
+            stacklevel=3,
+        )
 
 _nothing_in_it = 'dl holds no batch, or none in which something is asked for'
 
@@ -145,13 +155,15 @@ _not_body = ('pooler', 'embedding') # in names of layers
 
 def _ends(m):
     "Modules of the embedding and of the head, as Transformers names them"
-    found = [getattr(m, get)() for get in ('get_input_embeddings', 'get_output_embeddings') if hasattr(m, get)]
+    found = [getattr(m, get)() for get in ('get_input_embeddings', 'get_output_embeddings')
+        if hasattr(m, get)]
     return {id(l) for e in found if e is not None for l in e.modules()}
 
 def _warn_of_stacks(m, inside, known):
     "A word if there are parameters that hold several matrices"
     def stacked(l):
-        if id(l) not in inside or id(l) in known or isinstance(l, nn.modules.conv._ConvNd): return False
+        if id(l) not in inside or id(l) in known or isinstance(l, nn.modules.conv._ConvNd):
+            return False
         return any(p.ndim > 2 for p in l.parameters(recurse=False))
     if many := [n for n,l in m.named_modules() if stacked(l)]:
         others = ' and others' if many[1:] else ''
@@ -249,7 +261,8 @@ def _drawable(curves, by):
     return curves[there]
 
 def plot_perplexities(
-    curves:pd.DataFrame, # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
+    # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
+    curves:pd.DataFrame,
     by:str, # column that labels the lines
     gold:tuple=None, # perplexities of a model that never saw the text: (target, retain)
     title:str='', # above the figure
@@ -292,9 +305,11 @@ class ForgottenText:
     def __repr__(self):
         a,b = self.curve.iloc[0],self.curve[self.curve.k==self.share].iloc[0]
         what = 'neurons' if self.neurons is not None else 'weights'
-        return (f'{len(self.cut):,} weights cut ({self.share:.1%} of the {what} by {self.criterion}): '
-                f'perplexity {a.target:.1f} -> {b.target:.1f} on the target, {a.retain:.1f} -> '
-                f'{b.retain:.1f} on the rest (validation)')
+        return (
+            f'{len(self.cut):,} weights cut ({self.share:.1%} of the {what} by {self.criterion}): '
+            f'perplexity {a.target:.1f} -> {b.target:.1f} on the target, {a.retain:.1f} -> '
+            f'{b.retain:.1f} on the rest (validation)'
+        )
 
 def body_or(
     model:nn.Module, # any language model
@@ -321,7 +336,7 @@ def _check_texts(**loaders):
 _least = -4. # power of ten: a ten-thousandth is the smallest share that is tried
 
 def _largest_share(look, budget, looks):
-    "The largest share within the budget, by halving on a logarithmic scale; (share, what was seen, the last tried)"
+    "Largest share within the budget, by halving on a log scale: (share, seen there, last tried)"
     rows,low,high,share = [look(0.)],_least,0.,0.
     before = rows[0].retain[0]
     if not np.isfinite(before):
@@ -343,7 +358,8 @@ def _warn_of_little(cut, curve, share, tried, budget):
     target,rest = b.target/a.target,b.retain/a.retain
     if target > rest: return
     warnings.warn(f'the cut made the target {target:.2f} times as hard to read, and the rest '
-                  f'{rest:.2f} times (validation): that is no forgetting of the target', stacklevel=3)
+                  f'{rest:.2f} times (validation): that is no forgetting of the target',
+                  stacklevel=3)
 
 # %% ../nbs/19_language_models.ipynb #84e864c5
 def forget_text(
@@ -352,10 +368,13 @@ def forget_text(
     rest, # batches of the text to keep, to score on
     valid_target, # batches to choose the size by
     valid_rest, # likewise
-    criterion='neurons', # 'neurons', or a name in `criteria` (single weights), or a function like them
+    # 'neurons', or a name in `criteria` (single weights), or a function like them
+    criterion='neurons',
     budget:float=0.1, # by what share the perplexity on the rest may rise
     layers=None, # for weights: see `layers.pick_layers`; `body_layers(model)` if omitted
-    looks:int=10, # halvings of the interval in which the size is searched, on a logarithmic scale; ten find it to a hundredth
+    # halvings of the interval in which the size is searched, on a logarithmic scale; ten find it to
+    # a hundredth
+    looks:int=10,
     x=None # see `blocks.ffns`
 )->ForgottenText:
     "Cut as much for the target as the rest can bear"
@@ -381,7 +400,8 @@ def forget_text(
     _warn_of_little(cut, curve, share, tried, budget)
     cut.meta.update(criterion=str(criterion), share=share)
     cut.apply(model)
-    name = criterion if isinstance(criterion, str) else getattr(criterion, '__name__', str(criterion))
+    name = criterion if isinstance(criterion, str) else getattr(criterion, '__name__',
+        str(criterion))
     chosen = top_neurons(scores, share) if whole_neurons else None
     return ForgottenText(cut, share, budget, name, curve, chosen)
 
@@ -399,7 +419,8 @@ def marking_tokens(
     rest:torch.Tensor, # tokens of the other
     n:int=100, # how many
     at_least:float=1e-4 # share of the target that a token must make up
-)->torch.Tensor: # numbers of tokens, the most telling first; fewer than `n` if no more are common enough
+    # numbers of tokens, the most telling first; fewer than `n` if no more are common enough
+)->torch.Tensor:
     "Tokens that are common in one text and rare in the other, by the ratio of their shares"
     target,rest = _text_tokens('target', target),_text_tokens('rest', rest)
     whole('n', n, 1)
@@ -424,7 +445,8 @@ def token_mass(
     _loader('dl', dl)
     tokens,total,n,dev = _tokens('tokens', tokens),0.,0,device_of(model)
     if not tokens.numel() or tokens.min() < 0:
-        raise ValueError(f'tokens={tokens!r:.60}: at least one is needed, as whole numbers from 0 on')
+        raise ValueError(
+            f'tokens={tokens!r:.60}: at least one is needed, as whole numbers from 0 on')
     tokens = tokens.unique()
     with watching(model):
         for x,y in batches(dl, dev, model):
@@ -460,8 +482,9 @@ def sample_text(
     prompt = _tokens('prompt', prompt)
     _need_causal(model)
     if prompt.ndim!=1 or not len(prompt):
-        raise ValueError('prompt: at least one token is needed to begin with, in one dimension; got '
-                         f'shape {tuple(prompt.shape)}')
+        raise ValueError(
+            'prompt: at least one token is needed to begin with, in one dimension; got '
+            f'shape {tuple(prompt.shape)}')
     whole('n', n, 1)
     whole('context', context, 1)
     if not temperature > 0:
@@ -510,7 +533,8 @@ def relearn_text(
     with watching(model), torch.no_grad(): # can it read such pieces?
         _read(model, next(iter(text_pieces(target, context, 1, device=device_of(model))))[0])
     data = _mixed_pieces(target, rest, math.ceil(most/(bs*context)), bs, context, seed)
-    until = Until(lambda m: perplexity(m, look), goal, lambda b: bs*context, falling=True, growth=1.15)
+    until = Until(lambda m: perplexity(m, look), goal, lambda b: bs*context, falling=True,
+        growth=1.15)
     adam = partial(OptimWrapper, opt=partial(torch.optim.Adam, foreach=True))
     learn = copy_learner(model, data, data, lm_loss, adam, [until], cut)
     with learn.no_bar(), learn.no_logging(), torch.random.fork_rng():

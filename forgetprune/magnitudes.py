@@ -18,7 +18,7 @@ _strip = 64 # columns that are taken together
 def row_norms(
     v:torch.Tensor # a matrix
 )->torch.Tensor: # one number per row, float32
-    "Norm of every row; in strips if rows are columns in memory, where `norm` is slow (20 times, at 4096 x 16384 on a CPU)"
+    "Norm of every row; in strips if rows are columns in memory (`norm` is 20 times slower)"
     v = v.detach().float()
     if v.stride(0) >= v.stride(1) or v.shape[1] <= _strip: return v.norm(dim=1)
     return sum(s.square().sum(1) for s in v.split(_strip, dim=1)).sqrt()
@@ -51,10 +51,12 @@ def _logs(m):
     "Logarithms of magnitudes, or why there are none"
     m = _array(m)
     if m.ndim!=1 or len(m) < 4:
-        raise ValueError('m: one row of at least 4 magnitudes is needed to speak of a distribution; '
-                         f'got shape {m.shape}')
+        raise ValueError(
+            'm: one row of at least 4 magnitudes is needed to speak of a distribution; '
+            f'got shape {m.shape}')
     if bad := int((~np.isfinite(m) | (m < 0)).sum()):
-        raise ValueError(f'm: magnitudes are finite and not negative; {bad} of these {len(m)} are not')
+        raise ValueError(
+            f'm: magnitudes are finite and not negative; {bad} of these {len(m)} are not')
     top = np.median(m) or m.max()
     return np.log(np.maximum(m, _least*top)) if top else np.zeros(len(m))
 
@@ -70,7 +72,8 @@ def log_sarle(
 
 def two_groups(
     m # magnitudes of one layer
-)->dict: # share (of neurons in the lower group), apart (Ashman's D), at (magnitude that divides them)
+    # share (of neurons in the lower group), apart (Ashman's D), at (magnitude that divides them)
+)->dict:
     "The two groups that fit best, whether or not they are two"
     from sklearn.mixture import GaussianMixture
     v = _logs(m)[:,None]
@@ -88,7 +91,7 @@ def magnitude_stats(
 )->dict: # see below
     """How the magnitudes of a layer are spread.
 
-    log_sarle; p10_p50; dip (p-value); share, apart, at (see `two_groups`); two (are there two groups?);
+    log_sarle; p10_p50; dip (p-value); share, apart, at (`two_groups`); two (are there two groups?);
     cv (coefficient of variation)."""
     import diptest
     m = _array(m)
@@ -96,7 +99,8 @@ def magnitude_stats(
     dip = 1. if np.ptp(v) < _alike else float(diptest.diptest(v)[1])
     p10,p50 = np.quantile(m, [0.1, 0.5])
     two = bool(0.1 <= g['share'] <= 0.9 and g['apart'] > 2 and dip < 0.05)
-    return dict(log_sarle=log_sarle(m), p10_p50=float(p10/p50) if p50 else float('nan'), dip=dip, **g,
+    return dict(log_sarle=log_sarle(m), p10_p50=float(p10/p50) if p50 else float('nan'), dip=dip,
+        **g,
                 two=two, cv=float(m.std()/m.mean()) if m.mean() else float('nan'))
 
 # %% ../nbs/20_magnitudes.ipynb #6a168651
@@ -157,7 +161,7 @@ def slide_magnitudes(
 
 # %% ../nbs/20_magnitudes.ipynb #1901c3b6
 class MagnitudeRecorder(TrainingCallback):
-    "Keeps the magnitudes of all feed-forward blocks every `every` steps, at the start and at the end"
+    "Keeps the magnitudes of all feed-forward blocks every `every` steps, at the start and the end"
     order = 90
     def __init__(self,
         every:int=50, # training steps between two looks

@@ -61,8 +61,9 @@ def _neuron_numbers(f, i):
     i = torch.as_tensor(i).cpu()
     if i.dtype==torch.bool and i.shape==(len(f),): i = i.nonzero().flatten() # a mask
     if i.ndim!=1 or len(i) and i.dtype in _numbers:
-        raise ValueError(f'chosen[{f.name!r}]: give a list of neuron numbers, or a mask of {len(f)} '
-                         f'truth values; got {i.dtype} of shape {tuple(i.shape)}')
+        raise ValueError(
+            f'chosen[{f.name!r}]: give a list of neuron numbers, or a mask of {len(f)} '
+            f'truth values; got {i.dtype} of shape {tuple(i.shape)}')
     i = i.long()
     if len(i) and not 0 <= int(i.min()) <= int(i.max()) < len(f):
         raise ValueError(f'chosen[{f.name!r}]: neurons are numbered 0 to {len(f)-1}, '
@@ -116,7 +117,7 @@ def _kept(f, gone):
     raise ValueError(f'neurons[{f.name!r}]: all {len(f)} neurons of the block would go; leave one')
 
 def _tell_config(model, sizes):
-    "Write into the configuration how many neurons blocks have now, if they all have the same number"
+    "Write into the configuration how many neurons blocks have now, if all have the same number"
     there = [a for a in _sizes if hasattr(model.config, a)]
     if there and len(sizes)==1:
         for a in there: setattr(model.config, a, next(iter(sizes)))
@@ -127,7 +128,8 @@ def _tell_config(model, sizes):
 
 def shrink(
     model:nn.Module, # left as it was
-    neurons:dict=None, # block name to the neurons to take out; those with no outgoing weight if omitted
+    # block name to the neurons to take out; those with no outgoing weight if omitted
+    neurons:dict=None,
     x=None # see `blocks.ffns`
 )->nn.Module: # a smaller copy; `config` follows if all blocks have lost the same number
     "Remove neurons for good: smaller matrices, same outputs as with those neurons' weights at zero"
@@ -148,7 +150,8 @@ def shrink(
         for layer,units in ((f.up, True), (f.gate, True), (f.down, False)):
             if layer is None: continue
             parent,_,own = names[id(layer)].rpartition('.')
-            now = res.get_submodule(names[id(layer)]) # may be the second matrix of another block too
+            # may be the second matrix of another block too
+            now = res.get_submodule(names[id(layer)])
             setattr(res.get_submodule(parent), own, kind(now).smaller(keep, units))
     if hasattr(res, 'config'): _tell_config(res, sizes)
     return res

@@ -13,7 +13,15 @@ from .basics import one_of, whole
 from .blocks import ffns
 from .draws import (Copies, Interpolation, as_stored, clear_state, clearings, draws,
                                set_out, to_mix, to_new, write_neurons)
-from .figures import blue, finished, log_bins, log_histogram, orange, player, round_log_ticks
+from forgetprune.figures import (
+    blue,
+    finished,
+    log_bins,
+    log_histogram,
+    orange,
+    player,
+    round_log_ticks,
+)
 from .magnitudes import magnitudes
 from .training import TrainingCallback
 
@@ -55,7 +63,8 @@ def _utility(f, activity, mags):
     "Contribution utility of continual backprop (Dohare et al. 2024)"
     return activity.averages()[1]*f.columns().detach().abs().sum(1).float()
 
-# of a block, its `Activity` and its magnitudes: one number per neuron; the lowest are recycled first
+# of a block, its `Activity` and its magnitudes: one number per neuron; the lowest are recycled
+# first
 selectors = {
     'low': lambda f,activity,mags: mags,
     'high': lambda f,activity,mags: -mags,
@@ -75,21 +84,27 @@ class Recycle(TrainingCallback):
     def __init__(self,
         every:int=100, # training steps between two rounds
         frac:float=0.05, # share of each block's neurons per round
-        select='low', # a name in `selectors`, or a function of the block: one score per neuron, the lowest are recycled
+        # a name in `selectors`, or a function of the block: one score per neuron, the lowest are
+        # recycled
+        select='low',
         draw='initial', # new weights: a name in `draws.draws`, or a function like those
         immunity:int=0, # rounds during which a recycled neuron may not be chosen
         smooth:int=0, # training steps of interpolation between old and new weights
         start:int=0, # training step after which it begins
         end:int=None, # last training step at which it happens; that of the training if omitted
         state:str='first', # of the optimiser: 'keep', clear the 'first' moment or 'both'
-        pruned:bool=False, # may neurons be used that other callbacks hold at zero? These let go of them
+        # may neurons be used that other callbacks hold at zero? These let go of them
+        pruned:bool=False,
         seed:int=0, # of what is drawn
-        blocks:list=None, # names of the blocks, see `blocks.ffns`; all that are not frozen if omitted
+        # names of the blocks, see `blocks.ffns`; all that are not frozen if omitted
+        blocks:list=None,
         x=None # see `blocks.ffns`
     ):
-        self.every,self.start,self.seed = whole('every', every, 1),whole('start', start),whole('seed', seed)
+        self.every,self.start,self.seed = whole('every', every, 1),whole('start',
+            start),whole('seed', seed)
         self.immunity,self.smooth = whole('immunity', immunity),whole('smooth', smooth)
-        if not 0 < frac <= 1: raise ValueError(f'frac={frac} must lie between 0 and 1, for example 0.05')
+        if not 0 < frac <= 1:
+            raise ValueError(f'frac={frac} must lie between 0 and 1, for example 0.05')
         if end is not None and whole('end', end) <= start:
             raise ValueError(f'end={end} must come after start={start}')
         self.frac,self.end,self.pruned = frac,end,pruned
@@ -104,13 +119,15 @@ class Recycle(TrainingCallback):
             raise ValueError('model has no feed-forward block, so there is nothing to recycle')
         there = {f.name for f in found}
         if self.names is not None and (strange := set(self.names)-there):
-            raise ValueError(f'blocks: there is no {", ".join(sorted(map(repr, strange)))}; there are '
-                             f'{", ".join(repr(f.name) for f in found)}')
+            raise ValueError(
+                f'blocks: there is no {", ".join(sorted(map(repr, strange)))}; there are '
+                f'{", ".join(repr(f.name) for f in found)}')
         wanted = there if self.names is None else set(self.names)
         res = [f for f in found if f.name in wanted and f.trainable]
         if not res:
-            raise ValueError('all feed-forward blocks of the model are frozen, so there is nothing to '
-                             'recycle; unfreeze some')
+            raise ValueError(
+                'all feed-forward blocks of the model are frozen, so there is nothing to '
+                'recycle; unfreeze some')
         for f in res: self._check_share(f)
         return res
     def _check_share(self, f):
@@ -119,8 +136,9 @@ class Recycle(TrainingCallback):
             raise ValueError(f'frac={self.frac} of the {len(f)} neurons of {f.name!r} is not one '
                              f'neuron; {1/len(f):.3g} would be, or leave that block out by blocks=')
         if isinstance(self._draw, Copies) and 2*n > len(f):
-            raise ValueError(f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be '
-                             'copies of the others; 0.5 is the most')
+            raise ValueError(
+                f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be '
+                'copies of the others; 0.5 is the most')
     @property
     def _draw(self): return self.draw if callable(self.draw) else draws[self.draw]
     def before_fit(self):
@@ -130,7 +148,8 @@ class Recycle(TrainingCallback):
             raise ValueError('two Recycle callbacks would write over each other; use one, with a '
                              'function for `select` or `draw`')
         found = self.find(self.learn.model)
-        if [id(f.down.weight) for f in found]!=[id(f.down.weight) for f in self.ffns]: self._begin(found)
+        if [id(f.down.weight) for f in found]!=[id(f.down.weight) for f in self.ffns]:
+            self._begin(found)
         if self.resumed: self._resume()
         self._watch()
         self.inside = True
@@ -190,10 +209,12 @@ def _scores(self:Recycle, f, mags, g):
     s = torch.as_tensor(s).detach().float().cpu()
     if s.shape==(len(f),) and not s.isnan().any(): return s
     if not all(p.isfinite().all() for p,_ in f.parts().values()):
-        raise ValueError(f'training has diverged: weights of {f.name!r} are NaN or infinite at step '
-                         f'{self.count:,}; lower the learning rate')
-    raise ValueError(f'select: a score for each of the {len(f)} neurons of {f.name!r} is needed, none '
-                     f'of them NaN; got shape {tuple(s.shape)}')
+        raise ValueError(
+            f'training has diverged: weights of {f.name!r} are NaN or infinite at step '
+            f'{self.count:,}; lower the learning rate')
+    raise ValueError(
+        f'select: a score for each of the {len(f)} neurons of {f.name!r} is needed, none '
+        f'of them NaN; got shape {tuple(s.shape)}')
 
 @patch
 def _choose(self:Recycle, f, mags, g):
@@ -220,7 +241,8 @@ def _recycle(self:Recycle, f, mags, g):
     i,asked = self._choose(f, mags, g),round(self.frac*len(f))
     if len(i) < asked: self._warn_of_few(f, len(i), asked)
     if len(i): i = _of_first(i)
-    self.events.append(dict(round=self.round, step=self.count, block=f.name, neurons=i, asked=asked))
+    self.events.append(dict(round=self.round, step=self.count, block=f.name, neurons=i,
+        asked=asked))
     self.mags[f.name].append(mags)
     if not len(i): return
     known = dict(mags=mags) if getattr(self._draw, 'uses_magnitudes', False) else {}
@@ -234,8 +256,11 @@ def _recycle(self:Recycle, f, mags, g):
 def _warn_of_few(self:Recycle, f, n, asked):
     "The first time that fewer can be recycled than were asked for"
     if any(e['block']==f.name and len(e['neurons']) < asked for e in self.events): return
-    warnings.warn(f'{f.name}: only {n} of {asked} neurons could be recycled in round {self.round}; the '
-                  f'others are immune (immunity={self.immunity}) or pruned', stacklevel=2)
+    warnings.warn(
+        f'{f.name}: only {n} of {asked} neurons could be recycled in round {self.round}; the '
+        f'others are immune (immunity={self.immunity}) or pruned',
+        stacklevel=2,
+    )
 
 @patch
 def _write(self:Recycle, f, i, new):
@@ -288,8 +313,9 @@ def _check_state(self:Recycle, s):
     there = {n: len(c) for n,c in s['counts'].items()}
     if here==there: return
     sizes = [', '.join(map(str, v)) for v in (there, there.values(), here, here.values())]
-    raise ValueError('the state is of a network with the blocks {} of {} neurons; this one has {} of '
-                     '{}'.format(*sizes))
+    raise ValueError(
+        'the state is of a network with the blocks {} of {} neurons; this one has {} of '
+        '{}'.format(*sizes))
 
 @patch
 def _resume(self:Recycle):
@@ -306,7 +332,8 @@ def _resume(self:Recycle):
         for n,c in self.counts.items(): self._let_go(blocks[n], c.nonzero().flatten())
     def moving(m):
         i,old,new = [m[k].to(dev) for k in ('i', 'old', 'new')]
-        return Interpolation(*blocks[m['block']].parts()[m['role']], i, old, new, m['steps'], m['at'])
+        return Interpolation(*blocks[m['block']].parts()[m['role']], i, old, new, m['steps'],
+            m['at'])
     self.moving,self.resumed = [moving(m) for m in s['moving']],None
 
 # %% ../nbs/26_recycling.ipynb #a34e6c56
@@ -340,7 +367,7 @@ def _row(self:Recycle, e, seen, loss):
 def table(self:Recycle)->pd.DataFrame:
     """All rounds, one row per round and block.
 
-    recycled, asked: how many neurons; chosen, all: median magnitude of those chosen and of all; ever:
+    recycled, asked: how many neurons; chosen, all: median magnitude of these and of all; ever:
     share of the block recycled so far; loss_before, loss_after: mean training loss of the ten steps
     before and after; neurons: their numbers."""
     self._need_training()
@@ -349,13 +376,16 @@ def table(self:Recycle)->pd.DataFrame:
     for e in self.events:
         seen[e['block']] |= set(e['neurons'].tolist())
         rows.append(self._row(e, seen[e['block']], loss))
-    return pd.DataFrame(rows, columns=['round', 'step', 'block', 'recycled', 'asked', 'chosen', 'all',
+    return pd.DataFrame(rows, columns=['round', 'step', 'block', 'recycled', 'asked', 'chosen',
+        'all',
                                        'ever', 'loss_before', 'loss_after', 'neurons'])
 
 @patch
 def spikes(self:Recycle,
     before:int=10, after:int=40 # training steps around a round
-)->pd.Series: # by step relative to the round: the training loss (nats), mean over rounds, less its mean before
+    # by step relative to the round: the training loss (nats), mean over rounds, less its mean
+    # before
+)->pd.Series:
     "What the training loss does around a round"
     loss,first = torch.stack(self.losses).float().cpu().numpy(),self.ffns[0].name
     steps = [e['step'] for e in self.events if e['block']==first]
@@ -416,7 +446,8 @@ def slide(self:Recycle)->str: # HTML, see `figures.player`
             m = self.mags[n][r].numpy()
             chosen = np.isin(np.arange(len(m)), events[r+1, n]['neurons'].numpy())
             ax.clear()
-            log_histogram(ax, [m[chosen], m[~chosen]], bins, color=(orange, blue), label=['recycled', 'others'])
+            log_histogram(ax, [m[chosen], m[~chosen]], bins, color=(orange, blue),
+                label=['recycled', 'others'])
             ax.set_xlabel('magnitude')
             ax.set_title(n, fontsize=8)
         axs[0,0].set_ylabel('neurons')

@@ -92,7 +92,8 @@ def checked_folder(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out): pass
-    except OSError as e: raise ValueError(f'--out {out}: cannot write there ({e.strerror})') from None
+    except OSError as e: raise ValueError(
+        f'--out {out}: cannot write there ({e.strerror})') from None
     return out
 
 def remove_parts(

@@ -52,8 +52,9 @@ def _same_config(folder, was, config):
     diff = [k for k in {**was, **config} if was.get(k)!=config.get(k)]
     if not diff: return
     shown = lambda c: ', '.join(f'{k}={c.get(k)!r}' for k in diff)
-    raise ValueError(f'{folder} holds a run with {shown(was)}, not {shown(config)}; ask for the same, or '
-                     'name another folder')
+    raise ValueError(
+        f'{folder} holds a run with {shown(was)}, not {shown(config)}; ask for the same, or '
+        'name another folder')
 
 def last_checkpoint(
     folder, # where they are
@@ -86,7 +87,8 @@ def _random_state():
     name,keys,*rest = np.random.get_state()
     numpy = [name, torch.from_numpy(keys.astype(np.int64)), *rest]
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return dict(torch=torch.get_rng_state(), cuda=cuda, numpy=numpy, python=_plain(random.getstate()))
+    return dict(torch=torch.get_rng_state(), cuda=cuda, numpy=numpy,
+        python=_plain(random.getstate()))
 
 def _set_random_state(s):
     torch.set_rng_state(s['torch'])
@@ -125,17 +127,21 @@ class Checkpoints(TrainingCallback):
         self._check()
         if self.saved: return self._go_on(self.saved)
         if checkpoints(self.folder):
-            raise ValueError(f'{self.folder} holds checkpoints of another training; go on with that by '
-                             'resume=last_checkpoint(folder), or name another folder')
+            raise ValueError(
+                f'{self.folder} holds checkpoints of another training; go on with that by '
+                'resume=last_checkpoint(folder), or name another folder')
     def _check(self):
         "Refuse what could not be resumed to the bit"
         dl = self.learn.dls.train
         if self.written:
-            raise ValueError(f'{self.folder} holds the checkpoints of one training; give the next one a '
-                             'Checkpoints and a folder of its own')
+            raise ValueError(
+                f'{self.folder} holds the checkpoints of one training; give the next one a '
+                'Checkpoints and a folder of its own')
         if not hasattr(dl, 'skip'):
-            raise ValueError(f'a {type(dl).__name__} cannot leave out the batches that were seen, so a '
-                             'training on it cannot be resumed to the bit; `TensorDL` and `MaskedDL` can')
+            raise ValueError(
+                f'a {type(dl).__name__} cannot leave out the batches that were seen, so a '
+                'training on it cannot be resumed to the bit; `TensorDL` and `MaskedDL` can'
+            )
         if bad := [cb.name for cb in self.learn.cbs if cb.name in _cannot_save]:
             raise ValueError(f'Checkpoints does not save what {", ".join(bad)} remembers; train '
                              'without it')

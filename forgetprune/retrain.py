@@ -15,10 +15,11 @@ from .neurons import choose_neurons, orders
 
 # %% ../nbs/24_retraining.ipynb #b794a583
 class RetrainSubset(Callback):
-    "Only some neurons of each feed-forward block are trained: their rows, biases and columns; all else stays, to the bit"
+    "Trains only some neurons of each block: rows, biases, columns; all else stays, to the bit"
     order,run_valid = 96,False
     def __init__(self,
-        select:str='low', # 'low', 'high', 'random', or 'all' (all neurons of the blocks, and nothing else)
+        # 'low', 'high', 'random', or 'all' (all neurons of the blocks, and nothing else)
+        select:str='low',
         frac:float=1/3, # share of each block's neurons
         warm:int=100, # steps over which the learning rate rises from zero to what it is
         seed:int=0, # for 'random'
@@ -30,12 +31,14 @@ class RetrainSubset(Callback):
     def before_fit(self):
         net = self.learn.model
         blocks = ffns(net, self.example)
-        if not blocks: raise ValueError('model has no feed-forward block, so there is nothing to retrain')
+        if not blocks:
+            raise ValueError('model has no feed-forward block, so there is nothing to retrain')
         self.chosen = self._choose(blocks)
         free = self._free(blocks)
         if not free:
-            raise ValueError('all feed-forward blocks of the model are frozen, so there is nothing to '
-                             'retrain; unfreeze some')
+            raise ValueError(
+                'all feed-forward blocks of the model are frozen, so there is nothing to '
+                'retrain; unfreeze some')
         self.fixed = [p for p in net.parameters() if id(p) not in free]
         self.kept = [(p, ~m, p.detach()[~m].clone()) for p,m in free.values() if not m.all()]
         self.statics = [(b, b.clone()) for b in net.buffers()]

@@ -45,7 +45,7 @@ def maav_ratio(
 
 # %% ../nbs/11b_rivals.ipynb #7d0a2513
 def _uses_of(uses):
-    "A hook that notes name, layer, input and output of each use, and lets gradients reach the output"
+    "A hook that notes name, layer, input and output of each use, and lets gradients reach these"
     def hook(n, l, x, out):
         if not out.requires_grad: out = out.detach().requires_grad_()
         uses.append((n, l, x.detach(), out))
@@ -96,7 +96,7 @@ def taylor(
     layers=None, # see `layers.pick_layers`
     loss_func=F.cross_entropy # any loss, see `training.item_losses`
 )->dict: # layer name to one score per weight
-    "Mean |w dL/dw| over single items, target minus rest (first-order Taylor, Molchanov et al. 2019)"
+    "Mean |w dL/dw| over items, target minus rest (first-order Taylor, Molchanov et al. 2019)"
     layers = pick_layers(unwrap(model), layers)
     of = lambda dl: mean_moments(model, dl, layers, summed(loss_func), torch.abs)
     t,r = of(target),of(rest)
@@ -110,7 +110,7 @@ def ssd(
     layers=None, # see `layers.pick_layers`
     loss_func=F.cross_entropy # any loss, see `training.item_losses`
 )->dict: # layer name to one score per weight
-    "Mean squared gradient on `target` over that on all data (importance of SSD, Foster et al. 2024)"
+    "Mean squared gradient on `target` over that on all data (SSD's importance, Foster et al. 2024)"
     layers = pick_layers(unwrap(model), layers)
     of = lambda dl: gradient_moments(model, dl, layers, summed(loss_func), torch.square)
     (t,nt),(r,nr) = of(target),of(rest)
@@ -157,7 +157,7 @@ def output_aware(
     layers=None, # see `layers.pick_layers`
     seed:int=0 # of the random signs
 )->dict: # layer name to one score per weight
-    "|w| (sqrt B_t - sqrt B_r), B = E[x^2 sum_o (do/dz)^2], by random signs over the outputs (Hutchinson)"
+    "|w| (sqrt B_t - sqrt B_r), B = E[x^2 sum_o (do/dz)^2], by random signs (Hutchinson)"
     layers,signs = pick_layers(unwrap(model), layers),_signed(seed)
     of = lambda dl: mean_moments(model, dl, layers, signs, torch.square)
     t,r = of(target),of(rest)

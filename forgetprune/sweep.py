@@ -71,8 +71,9 @@ def _check_grid(grid):
     "Refuse what is no grid"
     is_list = isinstance(grid, (list, tuple)) and all(isinstance(c, dict) for c in grid)
     if not isinstance(grid, dict) and not is_list:
-        raise ValueError(f'grid={grid!r:.80} must be a dict of name to list of values, or a list of '
-                         'dicts, one per cell')
+        raise ValueError(
+            f'grid={grid!r:.80} must be a dict of name to list of values, or a list of '
+            'dicts, one per cell')
     names = [n for c in ([grid] if isinstance(grid, dict) else grid) for n in c]
     if bad := [n for n in names if not isinstance(n, str)]:
         raise ValueError(f'grid: {bad[0]!r} must be the name of an argument')
@@ -86,7 +87,9 @@ def _all_combinations(grid):
     return [dict(zip(grid, vs)) for vs in itertools.product(*map(list, grid.values()))]
 
 def cells_of(
-    grid, # dict of name to list of values, of which all combinations are meant; or a list of dicts, one per cell
+    # dict of name to list of values, of which all combinations are meant; or a list of dicts, one
+    # per cell
+    grid,
     seeds=(0,) # numbers, or how many of them (0, 1, ...)
 )->list: # of dicts, each with a `seed`
     "All runs that a grid asks for, each once"
@@ -96,15 +99,17 @@ def cells_of(
     names = {n for c in grid for n in c}
     if 'seed' in names: raise ValueError('grid: `seed` is set by seeds=, not by the grid')
     if taken := sorted(names & {'error', 'seconds'}):
-        raise ValueError(f'grid: {taken[0]!r} is the name of a column of the result; call it something '
-                         'else')
+        raise ValueError(
+            f'grid: {taken[0]!r} is the name of a column of the result; call it something '
+            'else')
     res = [{**c, 'seed': s} for c in grid for s in seeds]
     if not res:
         raise ValueError('grid and seeds: there is nothing to run, since one of the lists is empty')
     times = Counter(_text('grid', **_same(c)) for c in res)
     if twice := [k for k,n in times.items() if n > 1]:
-        raise ValueError(f'grid: {twice[0]} comes twice (1, 1.0 and true are one value); a run is done '
-                         'once')
+        raise ValueError(
+            f'grid: {twice[0]} comes twice (1, 1.0 and true are one value); a run is done '
+            'once')
     return res
 
 def check_cells(
@@ -125,10 +130,12 @@ _columns = ('name', 'cell', 'seed', 'result', 'error', 'seconds', 'finished', 'h
 _table = '''CREATE TABLE IF NOT EXISTS runs (name TEXT NOT NULL, cell TEXT NOT NULL,
 seed INTEGER NOT NULL, result TEXT, error TEXT, seconds REAL, finished TEXT, host TEXT, code TEXT,
 PRIMARY KEY (name, cell, seed))'''
-_insert = '''INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (name, cell, seed) DO UPDATE SET
+_insert = '''INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?)
+    ON CONFLICT (name, cell, seed) DO UPDATE SET
 result=excluded.result, error=excluded.error, seconds=excluded.seconds, finished=excluded.finished,
 host=excluded.host, code=excluded.code WHERE excluded.error IS NULL OR runs.error IS NOT NULL'''
-_waits = (1, 5, 30, 60, 300, None) # seconds between tries to write a row, which may have taken hours
+# seconds between tries to write a row, which may have taken hours
+_waits = (1, 5, 30, 60, 300, None)
 
 class Store:
     "Rows of finished runs in an SQLite file"
@@ -142,20 +149,24 @@ class Store:
             raise ValueError(f'{self.said}: there is no folder {self.path.parent}')
         try: self._open()
         except sqlite3.OperationalError as e:
-            raise ValueError(f'{self.said} cannot be opened or written ({e}); is it in use by another '
-                             'program, or its folder read-only?') from None
+            raise ValueError(
+                f'{self.said} cannot be opened or written ({e}); is it in use by another '
+                'program, or its folder read-only?') from None
         except sqlite3.DatabaseError as e:
-            raise ValueError(f'{self.said} cannot be used as a store ({e}); name another file') from None
+            raise ValueError(
+                f'{self.said} cannot be used as a store ({e}); name another file') from None
     def _open(self):
         self.db = sqlite3.connect(self.path, timeout=60)
         version = self.db.execute('PRAGMA user_version').fetchone()[0]
         tables = self.db.execute("SELECT name FROM sqlite_master WHERE type='table'")
         if version not in (0, 1) or {r[0] for r in tables}-{'runs'}:
-            raise ValueError(f'{self.said} is a database, but no store of this version of forgetprune; '
-                             'name another file')
+            raise ValueError(
+                f'{self.said} is a database, but no store of this version of forgetprune; '
+                'name another file')
         columns = [r[1] for r in self.db.execute('PRAGMA table_info(runs)')]
         if columns and columns!=list(_columns):
-            raise ValueError(f'{self.said} is a database with another table `runs`; name another file')
+            raise ValueError(
+                f'{self.said} is a database with another table `runs`; name another file')
         if columns: return
         with self.db:
             self.db.execute(_table)
@@ -167,10 +178,11 @@ class Store:
         try:
             with self.db: self.db.execute('BEGIN IMMEDIATE')
         except sqlite3.OperationalError as e:
-            raise ValueError(f'{self.said} cannot be written ({e}); check its permissions and those of '
-                             'its folder') from None
+            raise ValueError(
+                f'{self.said} cannot be written ({e}); check its permissions and those of '
+                'its folder') from None
     def add(self, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
-        "Write a row at once; it replaces an earlier one of the same run, but a failure never a success"
+        "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
         if error: error = error.encode('utf-8', 'backslashreplace').decode()
         row = name, cell, seed, result, error, seconds, now, host, code
@@ -180,8 +192,9 @@ class Store:
                 return
             except sqlite3.OperationalError as e:
                 if wait is None or 'readonly' in str(e):
-                    raise ValueError(f'{self.said} cannot be written ({e}); rows that are there are '
-                                     'safe, the others run again in the next sweep') from None
+                    raise ValueError(
+                        f'{self.said} cannot be written ({e}); rows that are there are '
+                        'safe, the others run again in the next sweep') from None
                 warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s',
                               stacklevel=2)
                 time.sleep(wait)
@@ -194,7 +207,8 @@ class Store:
         "What came out, as a dict"
         try: return json.loads(row['result'] or '{}')
         except json.JSONDecodeError as e:
-            raise ValueError(f'{self.said}: the result of {key} is damaged ({e}); delete that row') from None
+            raise ValueError(
+                f'{self.said}: the result of {key} is damaged ({e}); delete that row') from None
     def names(self):
         return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
 
@@ -214,7 +228,8 @@ def _sources(f, seen):
     package = lambda module: str(module).split('.')[0]
     for n in sorted(_names_in(f.__code__)):
         g = f.__globals__.get(n)
-        if package(getattr(g, '__module__', None))==package(f.__module__): yield from _sources(g, seen)
+        if package(getattr(g, '__module__', None))==package(f.__module__):
+            yield from _sources(g, seen)
 
 def _held(fn, f):
     "What a function was made with: closures, defaults, arguments of a partial, a method's object"
@@ -224,12 +239,13 @@ def _held(fn, f):
     res = [simple(c.cell_contents) for c in getattr(f, '__closure__', None) or ()]
     res += [simple(v) for v in getattr(f, '__defaults__', None) or ()]
     res += [simple(v) for v in getattr(fn, 'args', ())]
-    for named in (getattr(fn, 'keywords', {}), getattr(getattr(f, '__self__', None), '__dict__', {})):
+    for named in (getattr(fn, 'keywords', {}), getattr(getattr(f, '__self__', None), '__dict__',
+            {})):
         res += [(n, simple(v)) for n,v in sorted(named.items())]
     return res
 
 def _print_of(fn):
-    "A fingerprint of a function: where it stands, its source and that of its helpers, and what it was made with; None if it has none"
+    "A fingerprint: where a function stands, its source and helpers, its arguments; or None"
     f = inspect.unwrap(getattr(fn, 'func', fn))
     try: source = list(_sources(f, set())) or inspect.getsource(f)
     except (OSError, TypeError): return None
@@ -239,8 +255,9 @@ def _print_of(fn):
 def _check_result(out, cell):
     "Refuse what is no row"
     if not isinstance(out, dict):
-        raise TypeError(f'fn returned {type(out).__name__}; a dict of name to number (or string) is '
-                        'needed')
+        raise TypeError(
+            f'fn returned {type(out).__name__}; a dict of name to number (or string) is needed'
+        )
     if clash := sorted(set(out) & {*cell, 'seed', 'seconds', 'error'}):
         raise ValueError(f'fn returned {clash[0]!r}, which is the name of another column')
 
@@ -255,7 +272,8 @@ def _one(fn, cell, seed):
         res['result'] = _text('fn', **out)
     except KeyboardInterrupt: raise
     except BaseException: res['error'] = traceback.format_exc()
-    return dict(cell=key, seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(), **res)
+    return dict(cell=key, seed=seed, seconds=time.perf_counter()-t, host=socket.gethostname(),
+        **res)
 
 # %% ../nbs/30_many_runs.ipynb #003d8fc4
 def _spread_out(fn, todo, n_jobs, started):
@@ -264,7 +282,8 @@ def _spread_out(fn, todo, n_jobs, started):
         for c in todo:
             started.append(c)
             yield joblib.delayed(_one)(fn, {k: v for k,v in c.items() if k!='seed'}, c['seed'])
-    if joblib.parallel.get_active_backend()[0].supports_return_generator: # each row as soon as it is there
+    # each row as soon as it is there
+    if joblib.parallel.get_active_backend()[0].supports_return_generator:
         yield from joblib.Parallel(n_jobs=n_jobs, return_as='generator_unordered', batch_size=1,
                                    pre_dispatch='n_jobs')(tasks())
         return
@@ -321,7 +340,7 @@ def _warn_if_changed(rows, code, name):
 _soonest,_latest = 2, 30 # seconds between two words about how far a sweep is
 
 def _lines(rows, total):
-    "`rows`, with a word on stderr about how far they are: at the first, at the last, and in between"
+    "`rows`, with a word on stderr about how far they are: at the first, the last, and in between"
     from fastprogress.fastprogress import format_time
     begun = first = said = time.monotonic()
     for n,row in enumerate(rows, 1):
@@ -348,19 +367,24 @@ def _sweep_name(fn, name, progress):
         raise ValueError(f"progress={progress!r} must be True (a bar), 'lines', or False")
     name = name or getattr(fn, '__name__', '<')
     if not name.startswith('<'): return name
-    raise ValueError('name: a lambda or partial function has no name to keep its rows under; give one, '
-                     'for example name="widths"')
+    raise ValueError(
+        'name: a lambda or partial function has no name to keep its rows under; give one, '
+        'for example name="widths"')
 
 def sweep(
-    fn, # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
+    # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
+    fn,
     grid, # name to list of values, or a list of cells, see `cells_of`
     seeds=(0,), # numbers, or how many
     store='runs.db', # SQLite file; rows of earlier sweeps are kept and not run again
     n_jobs:int=None, # processes; as `joblib.parallel_config` says, else one per core, if omitted
     name:str=None, # under which rows are kept; that of `fn` if omitted
     retry:bool=True, # run those again that failed before?
-    progress=True # show a bar with the time that is left? 'lines': a line on stderr now and then, for a log
-)->pd.DataFrame: # one row per run in the order of the grid: the cell, `seed`, what came out, `seconds`, `error` (None, or a traceback)
+    # show a bar with the time that is left? 'lines': a line on stderr now and then, for a log
+    progress=True
+    # one row per run in the order of the grid: the cell, `seed`, what came out, `seconds`, `error`
+    # (None, or a traceback)
+)->pd.DataFrame:
     "Run a grid of experiments, each once, and keep every row as soon as it is there"
     name,runs = _sweep_name(fn, name, progress),cells_of(grid, seeds)
     check_cells(fn, runs)
@@ -368,7 +392,8 @@ def sweep(
     with Store(store) as db:
         there = db.rows(name)
         _warn_if_changed([there[k] for k in keys if k in there], code, name)
-        open_ = lambda k: k not in there or (retry if there[k]['error'] else there[k]['result'] is None)
+        open_ = lambda k: k not in there or (retry if there[k]['error']
+            else there[k]['result'] is None)
         todo = [c for c,k in zip(runs, keys) if open_(k)]
         if todo: db.check_writable()
         for row in _shown(_rows(fn, todo, _jobs(n_jobs)), len(todo), progress):
@@ -379,8 +404,11 @@ def sweep(
                             for c,k in zip(runs, keys)])
     res.attrs['grid'] = list(dict.fromkeys(n for c in runs for n in c if n!='seed'))
     if n := int(res.error.notna().sum()):
-        warnings.warn(f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into '
-                      'this store tries them again', stacklevel=2)
+        warnings.warn(
+            f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into '
+            'this store tries them again',
+            stacklevel=2,
+        )
     return res
 
 # %% ../nbs/30_many_runs.ipynb #e04685dd
@@ -397,18 +425,24 @@ def _warn_if_pooled(df, by):
     text = df.assign(**{n: df[n].map(str) for n in {*by, *grid}})
     varies = lambda n: (text.groupby(by)[n].nunique() > 1).any()
     if pooled := [n for n in grid if n not in by and varies(n)]:
-        warnings.warn(f'by: {", ".join(pooled)} varies too, and is summed up as if it were a seed; add '
-                      'it to by=, or choose some of the rows', stacklevel=3)
+        warnings.warn(
+            f'by: {", ".join(pooled)} varies too, and is summed up as if it were a seed; add '
+            'it to by=, or choose some of the rows',
+            stacklevel=3,
+        )
 
 def _check_summary(df, by, values, level):
     "Refuse columns that are not there, or names that clash"
     if not by: raise ValueError('by: name the column that tells cells apart, or several')
     if lost := [c for c in [*by, *(values or [])] if c not in df]:
-        raise ValueError(f'by, values: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
+        raise ValueError(
+            f'by, values: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
     if clash := sorted({*by} & {'value', 'n', 'mean', 'sd', 'low', 'high'}):
-        raise ValueError(f'by: {clash[0]!r} is the name of a column of the answer; rename it first, for '
-                         f'example df.rename(columns={{{clash[0]!r}: "size"}})')
-    if not 0 < level < 1: raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
+        raise ValueError(
+            f'by: {clash[0]!r} is the name of a column of the answer; rename it first, for '
+            f'example df.rename(columns={{{clash[0]!r}: "size"}})')
+    if not 0 < level < 1:
+        raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
 
 def _interval(x, level):
     "Mean, spread and confidence interval of the mean, by Student's t"
@@ -426,7 +460,8 @@ def over_seeds(
     by, # column or columns that tell cells apart
     values=None, # columns to sum up; all other columns of numbers if omitted
     level:float=0.95 # of the interval
-)->pd.DataFrame: # one row per cell and value: n, mean, sd, low, high (of the confidence interval of the mean)
+    # one row per cell and value: n, mean, sd, low, high (of the confidence interval of the mean)
+)->pd.DataFrame:
     "Mean, spread and confidence interval over seeds"
     by,values = _as_list(by),_as_list(values)
     _check_summary(df, by, values, level)
@@ -447,9 +482,11 @@ def over_seeds(
 def _check_plot(df, x, y, by, logx):
     "Refuse what cannot be drawn"
     if not len(df) or 'error' in df and df.error.notna().all():
-        raise ValueError('df: no run succeeded, so there is nothing to draw; look at its column `error`')
+        raise ValueError(
+            'df: no run succeeded, so there is nothing to draw; look at its column `error`')
     if lost := [c for c in (x, y, by) if c is not None and c not in df]:
-        raise ValueError(f'x, y, by: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
+        raise ValueError(
+            f'x, y, by: there is no column {lost[0]!r}; there are {", ".join(df.columns)}')
     if x==y: raise ValueError(f'x and y are both {x!r}; choose two columns')
     if logx and not (pd.api.types.is_numeric_dtype(df[x]) and (df[x]>0).all()):
         raise ValueError(f'logx: column {x!r} must hold numbers above 0')
@@ -469,7 +506,8 @@ def _label_values(ax, values, names, logx):
     place,longest = np.log(values) if logx else np.array(values, float),max(map(len, labels))
     apart = (np.diff(place) >= 0.025*longest*np.ptp(place)).all()
     if not names and not (len(values) < _few and apart): return
-    ax.set_xticks(values, labels, **(dict(rotation=20, ha='right') if names and longest > 14 else {}))
+    ax.set_xticks(values, labels, **(dict(rotation=20, ha='right') if names and longest > 14
+        else {}))
     ax.minorticks_off()
 
 def _draw_group(ax, d, x, y, at, shift, look, label, level, names):
@@ -528,8 +566,9 @@ def _read_toml(path):
 def _check_config(path, c):
     "Refuse what is no configuration of a sweep"
     if odd := sorted(set(c)-_known_keys):
-        raise ValueError(f'{path}: {odd[0]!r} is unknown; there are experiment, name, seeds, [grid] and '
-                         '[fixed]')
+        raise ValueError(
+            f'{path}: {odd[0]!r} is unknown; there are experiment, name, seeds, [grid] and '
+            '[fixed]')
     if not isinstance(c.get('name'), (str, type(None))):
         raise ValueError(f'{path}: name = {c["name"]!r} must be a string')
     if not isinstance(c.get('experiment'), str):
@@ -538,8 +577,9 @@ def _check_config(path, c):
     seeds = c.get('seeds', 1)
     count = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0
     if not count and not (isinstance(seeds, list) and seeds and all(type(s) is int for s in seeds)):
-        raise ValueError(f'{path}: seeds = {seeds!r} must be how many there are, or a list of whole '
-                         'numbers')
+        raise ValueError(
+            f'{path}: seeds = {seeds!r} must be how many there are, or a list of whole '
+            'numbers')
     for n in ('grid', 'fixed'):
         if not isinstance(c.get(n, {}), dict):
             raise ValueError(f'{path}: {n} must be a section, [{n}], with a line for each argument')
@@ -552,6 +592,7 @@ def read_config(
     "A sweep as a file says it"
     c = _read_toml(path)
     _check_config(path, c)
-    seeds,grid = c.get('seeds', 1),{n: [v] for n,v in c.get('fixed', {}).items()} | c.get('grid', {})
+    seeds,grid = c.get('seeds', 1),{n: [v] for n,v in c.get('fixed', {}).items()} | c.get('grid',
+        {})
     cells_of(grid, seeds)
     return dict(experiment=c['experiment'], seeds=seeds, grid=grid, name=c.get('name'))

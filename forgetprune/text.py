@@ -223,7 +223,8 @@ def get_text_dls(
     n_valid:int=2000, # pieces of it that are looked at
     share:float=0.15, # see `mask_tokens`
     seed:int=0, # of pieces and masks to train on; those of validation are always the same
-    tokenizer=None, # `Characters(text)` if omitted; else with `encode`, a length, and `mask` or `mask_token_id`
+    # `Characters(text)` if omitted; else with `encode`, a length, and `mask` or `mask_token_id`
+    tokenizer=None,
     path=None, device=None # see `data.get_dls`
 )->DataLoaders: # `.tokenizer`, and `.c`, the number of tokens
     "Masked pieces of a text, to train on and to judge by"

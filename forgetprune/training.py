@@ -92,12 +92,13 @@ def _opt_func(r):
 
 def get_learner(
     dls, # fastai `DataLoaders`, for example from `get_dls`
-    arch:dict=None, # {'name': 'mlp' or 'cnn', and its arguments}; an `mlp` that fits the data if omitted
+    # {'name': 'mlp' or 'cnn', and its arguments}; an `mlp` that fits the data if omitted
+    arch:dict=None,
     recipe='sgd', # a name in `recipes`, or such a dict
     seed:int=0, # for the start of the weights
     **kwargs # to fastai's `Learner`
 )->Learner: # `.arch` and `.recipe` remember how it was made
-    "A fastai `Learner` with accuracy and the loss of the recipe (squared error, unless it names another)"
+    "A fastai `Learner` with accuracy and the loss of the recipe (squared error if it names none)"
     r = recipes[one_of('recipe', recipe, recipes)] if isinstance(recipe, str) else recipe
     if not arch:
         arch = dict(name='mlp', sizes=(dls.valid.one_batch()[0][0].numel(), 1000, 800, 400, dls.c))
@@ -137,7 +138,8 @@ def model_file(
                 data_seed=getattr(d, 'seed', None), arch=learn.arch, recipe=learn.recipe,
                 seed=learn.seed, format=2)
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-    kept = '-'.join([str(what['data']), learn.arch['name'], learn.recipe['opt'], str(learn.seed), key])
+    kept = '-'.join([str(what['data']), learn.arch['name'], learn.recipe['opt'], str(learn.seed),
+        key])
     return Path(folder or Path(d.path)/'models')/f'{kept}.safetensors'
 
 # %% ../nbs/04_training.ipynb #24217157
@@ -155,7 +157,7 @@ def train(
     reuse:bool=True, # take the network from its file if it is there?
     fit=None # fit(learn) trains it; `fit_one_cycle` or `fit` by the recipe if omitted
 )->Learner: # the same
-    "Train by the recipe, or load what an earlier call trained; added callbacks are not part of a file's name"
+    "Train by the recipe, or load what was trained so; callbacks are not part of a file's name"
     f,r = model_file(learn, folder),learn.recipe
     if not reuse and getattr(learn, 'was_trained', False):
         raise ValueError('learn was trained already, and its file is for networks that were '

@@ -55,7 +55,8 @@ class Until(Callback):
         return a + (self.goal-p)/(q-p)*(b-a)
 
 # %% ../nbs/09c_tuning.ipynb #5ff4a3bc
-tuning_recipes = {'sgd': (partial(SGD, mom=0.9), 0.005), 'adam': (partial(Adam, wd=0.), 1e-4)} # optimiser, learning rate
+# optimiser, learning rate
+tuning_recipes = {'sgd': (partial(SGD, mom=0.9), 0.005), 'adam': (partial(Adam, wd=0.), 1e-4)}
 
 class Glances(Callback):
     "Notes every `every` steps what `look(model)` returns (a dict), in evaluation mode; see `.rows`"

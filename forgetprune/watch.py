@@ -17,14 +17,15 @@ from .data import batches
 @contextmanager
 def watching(
     model:nn.Module, # put into evaluation mode for this block
-    layers:dict={}, # name to module; none if omitted
-    hook=None # called as hook(name, module, input, output) at each use of a layer; may return another output
+    layers:dict=None, # name to module; none if omitted
+    # called as hook(name, module, input, output) at each use of a layer; may return another output
+    hook=None
 ):
     "Run with `hook` on `layers`; modes and hooks are afterwards what they were"
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     def hooked(n): return lambda m, i, o: hook(n, m, i[0], o)
-    handles = [l.register_forward_hook(hooked(n)) for n,l in layers.items()]
+    handles = [l.register_forward_hook(hooked(n)) for n,l in (layers or {}).items()]
     try: yield
     finally:
         for h in handles: h.remove()
@@ -49,7 +50,8 @@ def finite(
 )->torch.Tensor: # the same
     "Refuse outputs that are NaN or infinite"
     if out.isfinite().all(): return out
-    raise ValueError('dl: the outputs of the model are not finite (NaN or infinite); clean the data')
+    raise ValueError(
+        'dl: the outputs of the model are not finite (NaN or infinite); clean the data')
 
 def both_kinds(
     target, # the class
@@ -89,5 +91,6 @@ def class_accuracies(
             ok,t = logits_of(feed(model, x)).argmax(1)==y, y==target
             right += torch.stack([(ok & t).sum(), (ok & ~t).sum()]).cpu()
             n += torch.stack([t.sum(), (~t).sum()]).cpu()
-    if not n.all(): raise ValueError(f'target={target}: dl must hold items of it and of other classes')
+    if not n.all():
+        raise ValueError(f'target={target}: dl must hold items of it and of other classes')
     return tuple((right.double()/n).tolist())

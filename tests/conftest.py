@@ -1,10 +1,45 @@
-import random, signal
+import random, re, signal
+from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.basics import Callback
 from forgetprune.data import class_split, get_dls
 from forgetprune.training import get_learner
 
-signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts tests in the background has it ignored, and children would inherit that
+# a shell that starts tests in the background has it ignored, and children would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# the tests of modules that have no file of tests by their name
+tested_in = dict(basics='data', figures='outputs', networks='layers', training='data',
+    watch='scores', blocks='magnitudes', neurons='magnitudes', tuning='audit', rivals='scores',
+    silence='erase', relearn='audit', witnesses='audit', pruning='magnitudes',
+    published='magnitudes', retrain='decay', draws='recycle', experiments='sweep', report='cli',
+    commands='cli')
+
+def pytest_addoption(parser):
+    parser.addoption('--chapter', metavar='NAME',
+        help='run one notebook (its module, its file name, or its number) and its tests')
+
+def pytest_collection_modifyitems(config, items):
+    "With --chapter, keep its notebook and the file of tests of its module"
+    name = config.getoption('--chapter')
+    if not name: return
+    here = Path(__file__).parent
+    def module(nb):
+        m = re.search(r'default_exp (\w+)', nb.read_text(encoding='utf-8'))
+        return m[1] if m else ''
+    nbs = {nb.stem: module(nb) for nb in sorted((here.parent/'nbs').glob('*.ipynb'))}
+    found = [s for s,m in nbs.items() if name in (m, s, s.split('_')[0], s.partition('_')[2])]
+    if not found:
+        raise pytest.UsageError(f'--chapter {name}: there is no such chapter; there are '
+            f'{", ".join(m or s for s,m in nbs.items())}')
+    mods = {nbs[s] for s in found}
+    files = {f'test_{m}.py' for m in mods}
+    files |= {f'test_{tested_in[m]}.py' for m in mods if not (here/f'test_{m}.py').exists()
+        and m in tested_in}
+    ids = {f'test_runs[{s}]' for s in found}
+    kept = [i for i in items if i.path.name in files or i.name in ids]
+    config.hook.pytest_deselected(items=[i for i in items if i not in kept])
+    items[:] = kept
 
 @pytest.fixture(autouse=True)
 def same_numbers_each_time(): random.seed(0); np.random.seed(0); torch.manual_seed(0)

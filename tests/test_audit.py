@@ -18,9 +18,11 @@ from forgetprune.outputs import get_gold
 
 @pytest.fixture(scope='module')
 def golds(digits):
-    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe=dict(opt='adam', lr=3e-3, epochs=30, one_cycle=True), seed=0)
+    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)),
+        recipe=dict(opt='adam', lr=3e-3, epochs=30, one_cycle=True), seed=0)
     import tempfile
-    with tempfile.TemporaryDirectory() as d: return [get_gold(learn, 7, s, d, progress=False) for s in (0, 1)]
+    with tempfile.TemporaryDirectory() as d:
+        return [get_gold(learn, 7, s, d, progress=False) for s in (0, 1)]
 
 def test_relearn_changes_a_copy_only(learn, digits, sevens):
     before,rng = copy.deepcopy(learn.model.state_dict()),torch.get_rng_state()
@@ -39,22 +41,27 @@ def test_held_weights_stay_zero(learn, sevens, monkeypatch):
     kept = {}
     class Look(Until):
         def _look(self):
-            kept['w'] = {n: w.detach().take(c.indices[n]).abs().max().item() for n,w in c.weights(self.learn.model).items()}
+            kept['w'] = {n: w.detach().take(c.indices[n]).abs().max().item() for n,
+                w in c.weights(self.learn.model).items()}
             super()._look()
     monkeypatch.setattr('forgetprune.relearn.Until', Look)
     relearn(learn, m, 7, 'adam', cut=c, bs=16, goal=0.99)
     assert set(kept['w'].values())=={0.}
 
 def test_no_verdict_without_numbers():
-    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0., over=False, attacks=dict(losses=(0.5, 0.5)))
-    for change,name in ((dict(accuracy=float('nan')), 'accuracy'), (dict(relearning=dict(sgd=(float('nan'), 1.))), 'relearning'), (dict(attacks=dict(losses=(float('nan'), 0.5))), 'attacks')):
+    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0.,
+        over=False, attacks=dict(losses=(0.5, 0.5)))
+    for change,name in ((dict(accuracy=float('nan')), 'accuracy'),
+            (dict(relearning=dict(sgd=(float('nan'), 1.))), 'relearning'),
+            (dict(attacks=dict(losses=(float('nan'), 0.5))), 'attacks')):
         with pytest.raises(ValueError, match=name): verdict(**{**good, **change})
 
 def test_gives_up(learn):
     assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).needed is None
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1, max_size=20))
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1,
+    max_size=20))
 def test_auc_is_the_share_of_pairs_in_order(a, b):
     want = np.mean([(x>y) + 0.5*(x==y) for x in a for y in b])
     assert auc(np.array(a, float), np.array(b, float)) == pytest.approx(want)
@@ -65,7 +72,8 @@ def test_js_is_bounded_and_symmetric():
     torch.testing.assert_close(d, js_divergence(q, p))
     assert (0 <= d).all() and (d <= math.log(2)).all()
     from scipy.spatial.distance import jensenshannon
-    np.testing.assert_allclose(d, jensenshannon(p.numpy(), q.numpy(), axis=1)**2, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(d, jensenshannon(p.numpy(), q.numpy(), axis=1)**2, rtol=1e-3,
+        atol=1e-6)
 
 def test_probabilities():
     o = torch.tensor([[1., 2.], [-1., -2.]])
@@ -80,7 +88,8 @@ def test_softmax_unless_squared_error():
 
 def test_frozen_layers_are_taught_too(learn):
     m = row_zeroed(learn.model, 7).requires_grad_(False)
-    assert relearn(learn, m, 7, bs=16).needed > 0 and not any(p.requires_grad for p in m.parameters())
+    assert relearn(learn, m, 7, bs=16).needed > 0
+    assert not any(p.requires_grad for p in m.parameters())
 
 def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     t,tr = class_split(digits.test, 7)[0],class_split(digits.train, 7)[0]
@@ -88,9 +97,11 @@ def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     m = membership(golden, golden, learn.loss_func, 7)
     assert m['losses']['auc'] == m['neighbours']['auc'] == 0.5
     m = membership(said, golden, learn.loss_func, 7)
-    assert m['losses']['auc'] > 0.95 and m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
+    assert m['losses']['auc'] > 0.95
+    assert m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
 
-@pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'), ('gold', 'erased')])
+@pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'),
+    ('gold', 'erased')])
 def test_known_cases(learn, digits, golds, name, want):
     learn.model = dict(base=learn.model, row=row_zeroed(learn.model, 7), gold=golds[0])[name]
     before = copy.deepcopy(learn.model.state_dict())
@@ -105,15 +116,20 @@ def test_audit_of_a_cut_knows_the_network_before(learn, sevens, golds, digits):
     c.apply(learn.model)
     res = audit(learn, 7, golds[0], c, progress=False, repeats=1)
     assert res.table.loc[('accuracy', 'target'), 'before'] > 0.8
-    assert {'sgd', 'adam', 'sgd, cut held', 'adam, cut held'} <= set(res.table.loc['relearning / gold'].index)
+    assert {'sgd', 'adam', 'sgd, cut held', 'adam, cut held'} <= set(
+        res.table.loc['relearning / gold'].index)
     assert res.table.loc[('relearning / gold', 'sgd'), 'gold']==1 and 'second gold' not in res.table
 
 def test_before_stands_in_for_a_cut(learn, golds):
     trained,learn.model = learn.model,row_zeroed(learn.model, 7)
     res = audit(learn, 7, golds, before=trained, progress=False, repeats=1)
-    assert res.table.loc[('accuracy', 'target'), 'before'] > 0.8 and res.table.loc[('relearning / gold', 'sgd'), 'row zeroed']==res.table.loc[('relearning / gold', 'sgd'), 'subject']
-    with pytest.raises(ValueError, match='before has outputs'): audit(learn, 7, golds, before=mlp((64, 20, 5)), progress=False)
-    with pytest.raises(ValueError, match='give the network as it was'): audit(learn, 7, golds, before=learn, progress=False)
+    assert res.table.loc[('accuracy', 'target'),
+        'before'] > 0.8 and res.table.loc[('relearning / gold', 'sgd'),
+        'row zeroed']==res.table.loc[('relearning / gold', 'sgd'), 'subject']
+    with pytest.raises(ValueError, match='before has outputs'):
+        audit(learn, 7, golds, before=mlp((64, 20, 5)), progress=False)
+    with pytest.raises(ValueError, match='give the network as it was'):
+        audit(learn, 7, golds, before=learn, progress=False)
 
 def test_intervals_stand_beside_the_subject(learn, golds):
     learn.model = row_zeroed(learn.model, 7)
@@ -127,7 +143,9 @@ def test_losses_of_every_kind():
     from fastai.losses import CrossEntropyLossFlat
     o,y = torch.randn(6, 3),torch.tensor([0, 1, 2, 0, 1, 2])
     want = torch.nn.functional.cross_entropy(o, y, reduction='none')
-    for f in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction='sum'), torch.nn.functional.cross_entropy, CrossEntropyLossFlat(), lambda a,b: torch.nn.functional.cross_entropy(a, b)):
+    for f in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction='sum'),
+            torch.nn.functional.cross_entropy, CrossEntropyLossFlat(), lambda a,
+            b: torch.nn.functional.cross_entropy(a, b)):
         torch.testing.assert_close(item_losses(f, o, y), want)
     def broken(a, b, reduction='mean'): raise TypeError('something else')
     with pytest.raises(TypeError, match='something else'): item_losses(broken, o, y)
@@ -140,9 +158,11 @@ def test_relearning_takes_means_whatever_the_loss_sums(learn):
     assert sums[0]==sums[1] and learn.loss_func.reduction=='sum'
 
 def test_probes_of_wide_maps_and_batches():
-    net,x = nn.Sequential(nn.Conv2d(1, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 4, 3), nn.Flatten(), nn.Linear(4*26*26, 2)),torch.rand(10, 1, 28, 28)
+    net,x = nn.Sequential(nn.Conv2d(1, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 4, 3),
+        nn.Flatten(), nn.Linear(4*26*26, 2)),torch.rand(10, 1, 28, 28)
     a,b = activations(net, x),activations(net, x, bs=3)
-    assert list(a)==['input', 'into 2', 'into 4', 'outputs'] and a['into 2'].shape[1] <= 4096 and a['into 4'].shape[1]==4*26*26 or a['into 4'].shape[1] <= 4096
+    assert list(a)==['input', 'into 2', 'into 4', 'outputs']
+    assert a['into 2'].shape[1] <= 4096 and a['into 4'].shape[1] <= 4096
     for k in a: np.testing.assert_allclose(a[k], b[k], atol=1e-5)
     assert activations(net.bfloat16(), x.bfloat16())['outputs'].dtype==np.float32
 
@@ -153,20 +173,30 @@ def test_one_gold_or_validation_data_will_do(learn, golds, digits):
     assert audit(learn, 7, golds[0], progress=False, repeats=1).verdict=='suppressed'
 
 def test_clear_errors(learn, golds, digits):
-    with pytest.raises(ValueError, match='gold has outputs of shape'): audit(learn, 7, mlp((64, 20, 5)), progress=False)
-    with pytest.raises(ValueError, match='gold does not take inputs'): audit(learn, 7, mlp((65, 20, 10)), progress=False)
-    with pytest.raises(ValueError, match='classes there are'): audit(learn, 11, golds, progress=False)
+    with pytest.raises(ValueError, match='gold has outputs of shape'):
+        audit(learn, 7, mlp((64, 20, 5)), progress=False)
+    with pytest.raises(ValueError, match='gold does not take inputs'):
+        audit(learn, 7, mlp((65, 20, 10)), progress=False)
+    with pytest.raises(ValueError, match='classes there are'):
+        audit(learn, 11, golds, progress=False)
     _,no_seven = class_split(digits.test, 7)
-    with pytest.raises(ValueError, match='class 7'): audit(learn, 7, golds, dl=no_seven, progress=False)
-    with pytest.raises(ValueError, match='was trained with it'): audit(learn, 7, copy.deepcopy(learn.model), progress=False)
+    with pytest.raises(ValueError, match='class 7'):
+        audit(learn, 7, golds, dl=no_seven, progress=False)
+    with pytest.raises(ValueError, match='was trained with it'):
+        audit(learn, 7, copy.deepcopy(learn.model), progress=False)
     for bad in ([], learn):
         with pytest.raises(ValueError, match='give a module'): audit(learn, 7, bad, progress=False)
-    with pytest.raises(ValueError, match='another architecture'): audit(learn, 7, mlp((64, 20, 10)), progress=False)
-    with pytest.raises(ValueError, match='only .* of the other classes'): audit(learn, 7, reinitialised(learn.model), progress=False)
+    with pytest.raises(ValueError, match='another architecture'):
+        audit(learn, 7, mlp((64, 20, 10)), progress=False)
+    with pytest.raises(ValueError, match='only .* of the other classes'):
+        audit(learn, 7, reinitialised(learn.model), progress=False)
     for bad in (dict(goal=0), dict(goal=2), dict(most=0), dict(repeats=0)):
-        with pytest.raises(ValueError, match=next(iter(bad))): audit(learn, 7, golds, progress=False, **bad)
-    with pytest.raises(ValueError, match='its .cut'): audit(learn, 7, golds, cut='a cut', progress=False)
-    with pytest.raises(ValueError, match='raise `most`'): audit(learn, 7, golds, progress=False, most=2)
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            audit(learn, 7, golds, progress=False, **bad)
+    with pytest.raises(ValueError, match='its .cut'):
+        audit(learn, 7, golds, cut='a cut', progress=False)
+    with pytest.raises(ValueError, match='raise `most`'):
+        audit(learn, 7, golds, progress=False, most=2)
 
 def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     import forgetprune.audit as A
@@ -176,7 +206,11 @@ def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
     assert same_state(before, learn.model.state_dict()) and learn.model.training==training
 
-@pytest.mark.parametrize('change,want', [(dict(accuracy=0.6), 'present'), (dict(relearning=dict(sgd=(0.1, 1.), adam=(2., 1.))), 'suppressed'), (dict(), 'erased'), (dict(over=True), 'weakened'), (dict(probe_gap=0.03), 'weakened'), (dict(attacks=dict(losses=(0.8, 0.6))), 'weakened')])
+@pytest.mark.parametrize('change,want', [(dict(accuracy=0.6), 'present'),
+    (dict(relearning=dict(sgd=(0.1, 1.), adam=(2., 1.))), 'suppressed'), (dict(), 'erased'),
+    (dict(over=True), 'weakened'), (dict(probe_gap=0.03), 'weakened'),
+    (dict(attacks=dict(losses=(0.8, 0.6))), 'weakened')])
 def test_rules(change, want):
-    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0., over=False, attacks=dict(losses=(0.5, 0.5)))
+    good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0.,
+        over=False, attacks=dict(losses=(0.5, 0.5)))
     assert verdict(**{**good, **change})[0]==want

@@ -29,10 +29,12 @@ def data(n, shape, classes, bs=16):
     x,y = torch.randn(n, *shape),torch.arange(n)%classes
     return list(zip(x.split(bs), y.split(bs)))
 
-acts = st.sampled_from([nn.ReLU, nn.GELU, nn.Tanh, nn.LeakyReLU, nn.Identity, lambda: nn.ReLU(inplace=True), lambda: nn.Dropout(0.5)])
+acts = st.sampled_from([nn.ReLU, nn.GELU, nn.Tanh, nn.LeakyReLU, nn.Identity,
+    lambda: nn.ReLU(inplace=True), lambda: nn.Dropout(0.5)])
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(1, 12), min_size=4, max_size=6), acts, st.booleans(), st.data(), st.integers(0, 10**6))
+@given(st.lists(st.integers(1, 12), min_size=4, max_size=6), acts, st.booleans(), st.data(),
+    st.integers(0, 10**6))
 def test_random_mlps(sizes, act, bias, pick, seed):
     torch.manual_seed(seed)
     sizes[-1] = max(sizes[-1], 2)
@@ -40,9 +42,11 @@ def test_random_mlps(sizes, act, bias, pick, seed):
     if not bias:
         for l in linears(m).values(): l.bias = None
     names = pick.draw(st.lists(st.sampled_from(list(linears(m))), min_size=1, unique=True))
-    scores = {n: torch.randint(-3, 4, linears(m)[n].weight.shape).float() for n in names} # many ties
+    # many ties
+    scores = {n: torch.randint(-3, 4, linears(m)[n].weight.shape).float() for n in names}
     most = max(s.numel() for s in scores.values())
-    ks = pick.draw(st.lists(st.integers(0, most+5), min_size=1, max_size=12)) # unsorted, repeated, too large
+    # unsorted, repeated, too large
+    ks = pick.draw(st.lists(st.integers(0, most+5), min_size=1, max_size=12))
     agree(m, scores, ks, data(40, (sizes[0],), sizes[-1]), 0)
     fr = pick.draw(st.lists(st.floats(0, 1), min_size=1, max_size=5))
     agree(m, scores, fr, data(40, (sizes[0],), sizes[-1]), 1)
@@ -52,7 +56,8 @@ def test_trained_net_in_many_small_steps(learn, sevens, digits):
     s = maav_difference(learn.model, *sevens)
     agree(learn.model, s, list(range(0, 1921, 20)), digits.test, 7)
     agree(learn.model, {'5': s['5']}, list(range(0, 961, 10)), digits.test, 7)
-    agree(learn.model, maav_difference(learn.model, *sevens, layers=list(linears(learn.model))), [0, 5, 50, 500, 5000], digits.test, 7)
+    agree(learn.model, maav_difference(learn.model, *sevens, layers=list(linears(learn.model))),
+        [0, 5, 50, 500, 5000], digits.test, 7)
 
 def test_cnn_above_and_in_its_convolutions(digits):
     torch.manual_seed(0)
@@ -70,7 +75,8 @@ def test_models_that_are_no_chain():
             self.a,self.b,self.c = nn.Linear(5, 5),nn.Linear(5, 5),nn.Linear(5, 3)
         def forward(self, x): h = self.a(x).relu(); return self.c(h+self.b(h).relu())
     torch.manual_seed(0)
-    norm = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1))
+    norm = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(),
+        nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1))
     tied = mlp((5, 5, 5, 5, 3)); tied[5].weight = tied[3].weight
     tied_scores = {'3': torch.rand(5, 5)}
     for m in (Residual(), norm, mlp((5, 6, 4, 3)).double()):
@@ -83,11 +89,14 @@ def test_models_that_are_no_chain():
 def test_modules_used_twice_hooks_and_odd_ends():
     torch.manual_seed(0)
     act,lin = nn.ReLU(),nn.Linear(20, 20)
-    once = nn.Sequential(nn.Linear(5, 20), act, nn.Linear(20, 20), act, nn.Linear(20, 20), act, nn.Linear(20, 3))
-    twice = nn.Sequential(nn.Linear(5, 20), nn.ReLU(), lin, nn.ReLU(), lin, nn.ReLU(), nn.Linear(20, 3))
+    once = nn.Sequential(nn.Linear(5, 20), act, nn.Linear(20, 20), act, nn.Linear(20, 20), act,
+        nn.Linear(20, 3))
+    twice = nn.Sequential(nn.Linear(5, 20), nn.ReLU(), lin, nn.ReLU(), lin, nn.ReLU(),
+        nn.Linear(20, 3))
     ends = nn.Sequential(*mlp((5, 20, 20, 3)), nn.Softmax(0))
     hooked = mlp((5, 20, 20, 20, 3)); hooked[3].register_forward_hook(lambda m,i,o: o*0)
-    for m in (once, twice, ends, hooked): agree(m, random_scores(m), [0, 50, 200, 400], data(60, (5,), 3), 1)
+    for m in (once, twice, ends, hooked):
+        agree(m, random_scores(m), [0, 50, 200, 400], data(60, (5,), 3), 1)
 
 def test_sums_of_very_different_size():
     "Rounding of huge sums must not change an answer"
@@ -103,17 +112,22 @@ def test_cached_inputs_serve_many_curves(learn, sevens, digits):
     for c in (0, 7):
         for names in (['3', '5'], ['3'], ['5']):
             s = {n: v for n,v in class_difference(means, c).items() if n in names}
-            np.testing.assert_array_equal(prune_curve(m, s, [0, 100, 400], cache, c).values, naive_curve(m, s, [0, 100, 400], digits.test, c).values)
+            np.testing.assert_array_equal(prune_curve(m, s, [0, 100, 400], cache, c).values,
+                naive_curve(m, s, [0, 100, 400], digits.test, c).values)
     largest(m, s, 10).apply(m)
     with pytest.raises(ValueError, match='weights have changed'): prune_curve(m, s, [0], cache, 7)
-    with pytest.raises(ValueError, match='another model'): prune_curve(copy.deepcopy(m), s, [0], cache, 7)
+    with pytest.raises(ValueError, match='another model'):
+        prune_curve(copy.deepcopy(m), s, [0], cache, 7)
 
 def test_compiled_model(learn, sevens, digits):
     s = maav_difference(learn.model, *sevens)
     c = torch.compile(learn.model, backend='eager')
-    np.testing.assert_array_equal(prune_curve(c, s, [0, 200], digits.valid, 7).values, naive_curve(learn.model, s, [0, 200], digits.valid, 7).values)
+    np.testing.assert_array_equal(prune_curve(c, s, [0, 200], digits.valid, 7).values,
+        naive_curve(learn.model, s, [0, 200], digits.valid, 7).values)
 
-@pytest.mark.parametrize('make', [lambda: mlp((5, 6, 4, 4, 3)), lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Softmax(1), nn.Linear(4, 3), nn.Softplus())])
+@pytest.mark.parametrize('make', [lambda: mlp((5, 6, 4, 4, 3)),
+    lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Softmax(1),
+    nn.Linear(4, 3), nn.Softplus())])
 def test_nan_is_an_error_not_an_accuracy(make):
     m = make(); s = random_scores(m)
     dl = data(30, (5,), 3)
@@ -121,24 +135,32 @@ def test_nan_is_an_error_not_an_accuracy(make):
     before = copy.deepcopy(m.state_dict())
     with pytest.raises(ValueError, match='not finite'): prune_curve(m, s, [0, 3], dl, 1)
     assert same_state(m.state_dict(), before)
-    with pytest.raises(ValueError, match='NaN'): prune_curve(m, {n: v*float('nan') for n,v in s.items()}, [0, 3], data(30, (5,), 3), 1)
+    with pytest.raises(ValueError, match='NaN'):
+        prune_curve(m, {n: v*float('nan') for n,v in s.items()}, [0, 3], data(30, (5,), 3), 1)
 
 def test_bad_arguments(learn, sevens, digits):
     m,s = learn.model,random_scores(learn.model)
-    for ks,said in (([], 'ks is empty'), ([0, -1], 'negative'), ([0, 0.5], 'mixes'), ([1.5], 'between 0 and 1'), ([True], 'must be a number')):
+    for ks,said in (([], 'ks is empty'), ([0, -1], 'negative'), ([0, 0.5], 'mixes'),
+            ([1.5], 'between 0 and 1'), ([True], 'must be a number')):
         with pytest.raises(ValueError, match=said): prune_curve(m, s, ks, digits.valid, 7)
     with pytest.raises(ValueError, match='target=12'): prune_curve(m, s, [0], digits.valid, 12)
-    with pytest.raises(ValueError, match='shape'): prune_curve(m, {'3': torch.rand(2, 2)}, [0], digits.valid, 7)
-    with pytest.raises(ValueError, match="names layer 'nope'"): prune_curve(m, {'nope': torch.rand(2, 2)}, [0], digits.valid, 7)
+    with pytest.raises(ValueError, match='shape'):
+        prune_curve(m, {'3': torch.rand(2, 2)}, [0], digits.valid, 7)
+    with pytest.raises(ValueError, match="names layer 'nope'"):
+        prune_curve(m, {'nope': torch.rand(2, 2)}, [0], digits.valid, 7)
 
 def test_weights_come_back_after_an_error():
-    m = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.ReLU(), nn.LayerNorm(6), nn.Linear(6, 3))
+    m = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.ReLU(),
+        nn.LayerNorm(6), nn.Linear(6, 3))
     before = copy.deepcopy(m.state_dict())
     good = data(30, (5,), 3)
-    with pytest.raises(RuntimeError): prune_curve(m, {'2': torch.rand(6, 6)}, [3, 6], [good[0], (torch.rand(4, 2), torch.zeros(4).long())], 1)
+    with pytest.raises(RuntimeError):
+        prune_curve(m, {'2': torch.rand(6, 6)}, [3, 6],
+            [good[0], (torch.rand(4, 2), torch.zeros(4).long())], 1)
     assert same_state(m.state_dict(), before)
 
 def test_numpy_levels(learn, digits):
     s = random_scores(learn.model)
-    a,b = prune_curve(learn.model, s, np.linspace(0, 100, 5).astype(int), digits.valid, 7),prune_curve(learn.model, s, [0, 25, 50, 75, 100], digits.valid, 7)
+    a,b = prune_curve(learn.model, s, np.linspace(0, 100, 5).astype(int), digits.valid,
+        7),prune_curve(learn.model, s, [0, 25, 50, 75, 100], digits.valid, 7)
     np.testing.assert_array_equal(a.values, b.values)

@@ -15,10 +15,13 @@ from forgetprune.layers import *
 from forgetprune.networks import mlp
 
 sizes = (4, 6, 5, 3, 2)
-indices = st.fixed_dictionaries({}, optional={'1': st.lists(st.integers(0, 23), max_size=30), '3': st.lists(st.integers(0, 29), max_size=40), '5': st.lists(st.integers(0, 14), max_size=20)})
+indices = st.fixed_dictionaries({}, optional={'1': st.lists(st.integers(0, 23), max_size=30),
+    '3': st.lists(st.integers(0, 29), max_size=40), '5': st.lists(st.integers(0, 14), max_size=20)})
 dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def net(dtype=torch.float32): torch.manual_seed(0); return mlp(sizes).to(dtype)
-def zeros(m): return {n: (p==0).flatten().nonzero().flatten().tolist() for n,p in m.named_parameters() if n.endswith('weight')}
+def zeros(m):
+    return {n: (p==0).flatten().nonzero().flatten().tolist() for n,p in m.named_parameters()
+        if n.endswith('weight')}
 
 @settings(max_examples=40, deadline=None)
 @given(indices, dtypes)
@@ -46,9 +49,12 @@ def test_union(a, b, dtype, applied):
     cb = Cut.take(m, b)
     if applied: ca.undo(m)
     for u in (ca|cb, cb|ca):
-        assert {n: i.tolist() for n,i in u.indices.items()}=={n: sorted(set(a.get(n, [])) | set(b.get(n, []))) for n in {*a, *b}}
+        assert {n: i.tolist() for n,i in u.indices.items()}=={n: sorted(set(a.get(n, []))
+            | set(b.get(n, []))) for n in {*a, *b}}
         one = copy.deepcopy(m); u.apply(one)
-        two = copy.deepcopy(m); (ca.retake(two) if applied else ca).apply(two); (cb.retake(two) if applied else cb).apply(two)
+        two = copy.deepcopy(m)
+        (ca.retake(two) if applied else ca).apply(two)
+        (cb.retake(two) if applied else cb).apply(two)
         assert same_state(one.state_dict(), two.state_dict())
         u.undo(one)
         assert same_state(one.state_dict(), before)
@@ -62,7 +68,8 @@ def test_negative_zero_and_nan_positions_survive():
 
 def test_wrong_models():
     m,c = net(),Cut.take(net(), {'3': [0, 1], '5': [2]})
-    for bad,said in ((mlp((4, 6, 5, 4, 2)), r"layer '5' .* shape \(4, 5\)"), (mlp((4, 6, 2)), "names layer '5'"), (nn.ReLU(), 'names layer')):
+    for bad,said in ((mlp((4, 6, 5, 4, 2)), r"layer '5' .* shape \(4, 5\)"),
+            (mlp((4, 6, 2)), "names layer '5'"), (nn.ReLU(), 'names layer')):
         before = copy.deepcopy(bad.state_dict())
         for f in (c.apply, c.undo, c.retake, c.to_torch_prune):
             with pytest.raises(ValueError, match=said): f(bad)
@@ -109,7 +116,8 @@ def test_pruned_model_is_an_ordinary_model(tmp_path, learn, sevens):
     assert list(m.state_dict())==keys and type(m[3]) is nn.Linear and not m[3]._forward_pre_hooks
     assert torch.equal(copy.deepcopy(m)(x), y)
     torch.save(m.state_dict(), tmp_path/'sd.pt')
-    fresh = mlp((64, 48, 40, 24, 10)); fresh.load_state_dict(torch.load(tmp_path/'sd.pt', weights_only=True))
+    fresh = mlp((64, 48, 40, 24, 10))
+    fresh.load_state_dict(torch.load(tmp_path/'sd.pt', weights_only=True))
     assert torch.equal(fresh(x), y)
     b = io.BytesIO(); torch.save(m, b); b.seek(0)
     assert torch.equal(torch.load(b, weights_only=False)(x), y)
@@ -126,17 +134,20 @@ def test_torch_prune_round_trip():
     masked = c.to_torch_prune(copy.deepcopy(m))
     assert torch.equal(masked(x), c.apply(copy.deepcopy(m))(x))
     back = Cut.from_torch_prune(masked)
-    assert all(torch.equal(back.indices[n], c.indices[n]) and torch.equal(back.values[n], c.values[n]) for n in c.indices)
+    assert all(torch.equal(back.indices[n], c.indices[n]) and torch.equal(back.values[n],
+        c.values[n]) for n in c.indices)
     with pytest.raises(ValueError, match='make it permanent first'): c.apply(masked)
     for n in c.indices: prune.remove(dict(masked.named_modules())[n], 'weight')
     back.undo(masked)
-    assert same_state(dict(sorted(masked.state_dict().items())), dict(sorted(m.state_dict().items())))
+    assert same_state(dict(sorted(masked.state_dict().items())),
+        dict(sorted(m.state_dict().items())))
     with pytest.raises(ValueError, match='no masks'): Cut.from_torch_prune(m)
 
 def test_torch_prune_of_a_cut_model():
     m = net(); before = m[3].weight.detach().clone()
     c = Cut.take(m, {'3': [0, 5]}); c.apply(m); c.to_torch_prune(m)
-    assert torch.equal(m[3].weight_orig, before) and torch.equal(Cut.from_torch_prune(m).values['3'], c.values['3'])
+    assert torch.equal(m[3].weight_orig, before)
+    assert torch.equal(Cut.from_torch_prune(m).values['3'], c.values['3'])
 
 def test_transposed_storage():
     m = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2))
@@ -157,10 +168,13 @@ def test_top_indices(values, data):
 
 def test_largest_arguments():
     m = net(); s = {'3': torch.rand(5, 6), '5': torch.rand(3, 5)}
-    assert len(largest(m, s, 10**9))==45 and len(largest(m, s, 1.0))==45 and len(largest(m, s, 0))==0 and len(largest(m, s, 0.5))==15+8
-    for bad,said in ((-1, 'negative'), (1.5, 'between 0 and 1'), (True, 'must be a number'), ('3', 'must be a number')):
+    assert len(largest(m, s, 10**9))==45 and len(largest(m, s, 1.0))==45
+    assert len(largest(m, s, 0))==0 and len(largest(m, s, 0.5))==15+8
+    for bad,said in ((-1, 'negative'), (1.5, 'between 0 and 1'), (True, 'must be a number'),
+            ('3', 'must be a number')):
         with pytest.raises(ValueError, match=said): largest(m, s, bad)
-    with pytest.raises(ValueError, match='NaN'): largest(m, {'3': torch.full((5, 6), float('nan'))}, 1)
+    with pytest.raises(ValueError, match='NaN'):
+        largest(m, {'3': torch.full((5, 6), float('nan'))}, 1)
     with pytest.raises(ValueError, match='shape'): largest(m, {'3': torch.rand(6, 5)}, 1)
     with pytest.raises(ValueError, match='empty'): largest(m, {}, 1)
 
@@ -178,4 +192,5 @@ def test_masks_refuse_another_model():
     c = Cut.take(m, {'3': [0, 5]})
     other = copy.deepcopy(m)
     other[3].weight.data += 1
-    with pytest.raises(ValueError, match='another model, or was trained since'): c.to_torch_prune(other)
+    with pytest.raises(ValueError, match='another model, or was trained since'):
+        c.to_torch_prune(other)

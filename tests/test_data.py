@@ -30,14 +30,16 @@ def test_only_missing_files_are_written(tmp_path, offline_source):
     (folder/D.idx_files[0]).unlink()
     kept = (folder/D.idx_files[1]).stat().st_mtime_ns
     D.fetch('mnist', tmp_path)
-    assert (folder/D.idx_files[1]).stat().st_mtime_ns==kept and files(tmp_path)==sorted(offline_source)
+    assert (folder/D.idx_files[1]).stat().st_mtime_ns==kept
+    assert files(tmp_path)==sorted(offline_source)
 
 @pytest.mark.parametrize('bad', [b'', b'contents of tr', b'something else altogether'])
 def test_damaged_file_is_named_and_kept(tmp_path, offline_source, bad):
     folder = D.fetch('mnist', tmp_path)
     p = folder/D.idx_files[0]
     p.write_bytes(bad)
-    with pytest.raises(D.DataError, match=f'{p.name} is damaged.*delete it'): D.fetch('mnist', tmp_path)
+    with pytest.raises(D.DataError, match=f'{p.name} is damaged.*delete it'):
+        D.fetch('mnist', tmp_path)
     assert p.read_bytes()==bad
 
 def test_source_that_delivers_damage_is_refused(tmp_path, offline_source, monkeypatch):
@@ -46,7 +48,8 @@ def test_source_that_delivers_damage_is_refused(tmp_path, offline_source, monkey
         return tmp
     def absent(name, tmp): return tmp
     monkeypatch.setitem(D.sources, 'mnist', (bad, absent))
-    with pytest.raises(D.DataError, match='could not be fetched.*bad: .*damaged.*absent: it lacks'): D.fetch('mnist', tmp_path)
+    with pytest.raises(D.DataError, match='could not be fetched.*bad: .*damaged.*absent: it lacks'):
+        D.fetch('mnist', tmp_path)
     assert files(tmp_path)==[]
 
 def test_next_source_is_tried(tmp_path, offline_source, monkeypatch):
@@ -68,7 +71,8 @@ def test_killed_download_leaves_nothing_to_mistake_for_data(tmp_path, sig):
             return tmp
         D.sources['mnist'] = (slow,)
         D.fetch('mnist', sys.argv[1])''')
-    p = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    p = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL)
     assert p.stdout.readline().strip()==b'ready'
     p.send_signal(sig); p.wait(30)
     assert p.returncode!=0
@@ -92,12 +96,15 @@ def test_real_mnist():
 
 def test_splits_are_disjoint_and_seeded():
     a,b,c = (get_dls('digits', seed=s) for s in (0, 0, 1))
-    assert torch.equal(a.valid.tensors[0], b.valid.tensors[0]) and not torch.equal(a.valid.tensors[0], c.valid.tensors[0])
+    assert torch.equal(a.valid.tensors[0], b.valid.tensors[0])
+    assert not torch.equal(a.valid.tensors[0], c.valid.tensors[0])
     assert torch.equal(a.test.tensors[0], c.test.tensors[0])
     rows = [set(map(tuple, l.tensors[0].flatten(1).tolist())) for l in a.loaders]
     assert sum(map(len, rows)) > 1790 and not rows[0] & rows[1] and not rows[0] & rows[2]
 
-@pytest.mark.parametrize('kw,said', [(dict(name='nothing'), "name='nothing'"), (dict(valid_pct=0), 'valid_pct=0'), (dict(valid_pct=1.5), 'valid_pct=1.5'), (dict(bs=0), 'bs=0')])
+@pytest.mark.parametrize('kw,said', [(dict(name='nothing'), "name='nothing'"),
+    (dict(valid_pct=0), 'valid_pct=0'), (dict(valid_pct=1.5), 'valid_pct=1.5'),
+    (dict(bs=0), 'bs=0')])
 def test_bad_arguments(kw, said):
     with pytest.raises(ValueError, match=said): get_dls(**kw)
 
@@ -106,7 +113,8 @@ def test_get_preds_keeps_order(learn):
     p,y = learn.get_preds(dl=learn.dls.train)
     n = len(learn.dls.train.dataset)
     assert len(p)==n and torch.equal(y, learn.dls.train.tensors[1])
-    with torch.no_grad(): assert torch.allclose(p, learn.model(learn.dls.train.tensors[0]), atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(p, learn.model(learn.dls.train.tensors[0]), atol=1e-5)
 
 def test_training_is_reproducible(digits):
     def once():
@@ -119,23 +127,29 @@ def test_training_is_reproducible(digits):
 
 def test_class_split_of_foreign_loaders():
     x,y = torch.arange(40.).view(20, 2),torch.arange(20)%4
-    for dl in (TorchDL(TensorDataset(x, y), batch_size=6, shuffle=True), [(x[:7], y[:7]), (x[7:], y[7:])]):
+    for dl in (TorchDL(TensorDataset(x, y), batch_size=6, shuffle=True),
+            [(x[:7], y[:7]), (x[7:], y[7:])]):
         t,r = class_split(dl, 2)
-        assert sorted(t.tensors[0][:,0].tolist())==sorted(x[y==2][:,0].tolist()) and len(r.dataset)==15
+        assert sorted(t.tensors[0][:,0].tolist())==sorted(x[y==2][:,0].tolist())
+        assert len(r.dataset)==15
 
 def test_class_split_switches_augmentation_off():
     class Noise(Transform):
         split_idx = 0 # training only
         def encodes(self, x:torch.Tensor): return x+100
-    ds = Datasets(list(range(20)), [[lambda i: torch.tensor([float(i)])], [lambda i: i%2]], splits=[list(range(10)), list(range(10, 20))])
+    ds = Datasets(list(range(20)), [[lambda i: torch.tensor([float(i)])], [lambda i: i%2]],
+        splits=[list(range(10)), list(range(10, 20))])
     dls = ds.dataloaders(bs=4, after_batch=[Noise()], device='cpu', num_workers=0, drop_last=True)
     assert dls.train.one_batch()[0].min() >= 100
     t,r = class_split(dls.train, 1)
-    assert sorted(t.tensors[0].flatten().tolist())==[1, 3, 5, 7, 9] and sorted(r.tensors[0].flatten().tolist())==[0, 2, 4, 6, 8]
+    assert sorted(t.tensors[0].flatten().tolist())==[1, 3, 5, 7, 9]
+    assert sorted(r.tensors[0].flatten().tolist())==[0, 2, 4, 6, 8]
 
 @pytest.mark.parametrize('c', [10, -1, 7.5])
 def test_absent_class(digits, c):
-    with pytest.raises(ValueError, match='the classes there are 0, 1, 2'): class_split(digits.valid, c)
+    with pytest.raises(ValueError, match='the classes there are 0, 1, 2'):
+        class_split(digits.valid, c)
 
 def test_only_class():
-    with pytest.raises(ValueError, match='every item'): class_split([(torch.zeros(3, 1), torch.ones(3).long())], 1)
+    with pytest.raises(ValueError, match='every item'):
+        class_split([(torch.zeros(3, 1), torch.ones(3).long())], 1)

@@ -22,19 +22,25 @@ class Block(nn.Module):
     def forward(self, x): return x+self.down(self.up(x).relu())
 model = nn.Sequential(nn.Linear(20, 12), Block(), Block(), nn.Linear(12, 3))
 x = torch.randn(256, 20); y = (x[:,:3].sum(1)>0).long()+(x[:,3]>1).long()
-if world==1: # the global batches of two processes, of which each reads its half of the data in order
+if world==1: # the global batches of two processes, each of which reads its half in order
     order = torch.arange(256).view(2, 16, 8).transpose(0, 1).flatten()
     x,y = x[order],y[order]
-dl = DataLoader(TensorDataset(x, y), bs=16 if world==1 else 8, shuffle=False, num_workers=0, device='cpu')
+bs = 16 if world==1 else 8
+dl = DataLoader(TensorDataset(x, y), bs=bs, shuffle=False, num_workers=0, device='cpu')
 cut = neuron_cut(model, {'2': torch.arange(10)})
-cbs = dict(recycle=Recycle(4, 0.1, 'low', sys.argv[4], immunity=2, seed=3, blocks=['1']), keep=KeepCut(cut), magnitudes=MagnitudeRecorder(5))
-learn = Learner(DataLoaders(dl, dl, device='cpu'), model, loss_func=nn.CrossEntropyLoss(), opt_func=Adam, cbs=[*cbs.values()], path=out)
+cbs = dict(recycle=Recycle(4, 0.1, 'low', sys.argv[4], immunity=2, seed=3, blocks=['1']),
+    keep=KeepCut(cut), magnitudes=MagnitudeRecorder(5))
+learn = Learner(DataLoaders(dl, dl, device='cpu'), model, loss_func=nn.CrossEntropyLoss(),
+    opt_func=Adam, cbs=[*cbs.values()], path=out)
 if world==1:
     with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
 else:
     with learn.distrib_ctx(sync_bn=False, cpu=True): learn.fit(2, 3e-3)
 r = cbs['recycle']
-torch.save(dict(model=model.state_dict(), neurons=[e['neurons'] for e in r.events], counts=r.counts, mags={n: torch.stack(v) for n,v in cbs['magnitudes'].kept.items()}, zero=all(bool((w.detach().take(cut.indices[n])==0).all()) for n,w in cut.weights(model).items())), f'{out}/{world}-{rank}.pt')
+zero = all(bool((w.detach().take(cut.indices[n])==0).all()) for n,w in cut.weights(model).items())
+torch.save(dict(model=model.state_dict(), neurons=[e['neurons'] for e in r.events],
+    counts=r.counts, mags={n: torch.stack(v) for n,v in cbs['magnitudes'].kept.items()},
+    zero=zero), f'{out}/{world}-{rank}.pt')
 '''
 
 @pytest.mark.parametrize('init', ['initial', 'current', 'copy'])
@@ -42,15 +48,23 @@ def test_as_with_one_process(init, tmp_path):
     pytest.importorskip('accelerate')
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     one = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    env = {**one, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'ACCELERATE_USE_CPU': '1'}
+    env = {**one, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port),
+        'ACCELERATE_USE_CPU': '1'}
     jobs = [(one, 0, 1)]+[({**env, 'RANK': str(r), 'LOCAL_RANK': str(r)}, r, 2) for r in (0, 1)]
-    ps = [subprocess.Popen([sys.executable, '-c', RUN, str(r), str(w), str(tmp_path), init], env=e, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for e,r,w in jobs]
+    ps = [subprocess.Popen([sys.executable, '-c', RUN, str(r), str(w), str(tmp_path), init], env=e,
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for e,r,w in jobs]
     errs = [p.communicate(timeout=240)[1] for p in ps]
     assert all(p.returncode==0 for p in ps), '\n'.join(e[-2000:] for e in errs)
     single,a,b = [torch.load(tmp_path/f, weights_only=True) for f in ('1-0.pt', '2-0.pt', '2-1.pt')]
     assert all(torch.equal(a['model'][n], b['model'][n]) for n in a['model']) # the two, to the bit
-    assert len(a['neurons']) >= 7 and all(torch.equal(x, y) for x,y in zip(a['neurons'], single['neurons'])) and len(a['neurons'])==len(single['neurons'])
-    assert {n: c.tolist() for n,c in a['counts'].items()}=={n: c.tolist() for n,c in single['counts'].items()}
+    assert len(a['neurons']) >= 7
+    assert all(torch.equal(x, y) for x, y in zip(a['neurons'], single['neurons']))
+    assert len(a['neurons'])==len(single['neurons'])
+    assert {n: c.tolist() for n,c in a['counts'].items()}=={n: c.tolist() for n,
+        c in single['counts'].items()}
     assert a['zero'] and b['zero'] and single['zero']
-    for n,w in single['model'].items(): assert torch.allclose(w, a['model'][n], rtol=1e-3, atol=1e-4), n # sums in another order
-    assert a['mags'].keys()==single['mags'].keys() and a['mags'] and all(torch.allclose(v, a['mags'][n], rtol=1e-3, atol=1e-4) for n,v in single['mags'].items())
+    # sums in another order
+    for n,w in single['model'].items():
+        assert torch.allclose(w, a['model'][n], rtol=1e-3, atol=1e-4), n
+    assert a['mags'].keys()==single['mags'].keys() and a['mags'] and all(torch.allclose(v,
+        a['mags'][n], rtol=1e-3, atol=1e-4) for n,v in single['mags'].items())

@@ -7,9 +7,8 @@ there the network that is stored is looked at within a tolerance, and trainings 
 import hashlib, json, tempfile
 from pathlib import Path
 import pandas as pd, pytest, torch
-from fastai.basics import Adam, Callback, Learner, set_seed
+from fastai.basics import Callback, set_seed
 from safetensors.torch import load_file, save_file
-from torch import nn
 from forgetprune.all import *
 import copy
 
@@ -36,7 +35,8 @@ def plain(v):
     "Tensors by their digest, tables and numbers as they are"
     if isinstance(v, torch.Tensor):
         v = v.detach().cpu().contiguous()
-        return hashlib.sha256(v.view(torch.uint8).numpy().tobytes()).hexdigest()[:16] if v.ndim else v.item()
+        return hashlib.sha256(v.view(torch.uint8).numpy().tobytes()).hexdigest()[
+            :16] if v.ndim else v.item()
     if isinstance(v, pd.DataFrame):
         return [[plain(x) for x in row] for row in v.itertuples(index=False)]
     if isinstance(v, dict): return {str(k): plain(x) for k,x in v.items()}
@@ -58,7 +58,8 @@ def scores_and_curves(weights):
 
 def cuts(weights, scores):
     m = learner(weights).model
-    return {n: {l: i.tolist() for l,i in largest(m, s, 100).indices.items()} for n,s in scores.items()}
+    return {n: {l: i.tolist() for l,i in largest(m, s, 100).indices.items()} for n,
+        s in scores.items()}
 
 # ---- of trainings
 
@@ -85,7 +86,8 @@ def audited(weights):
     a = audit(learn, 7, gold, cut, progress=False, repeats=2)
     learn.model = row_zeroed(before, 7)
     b = audit(learn, 7, gold[0], before=before, progress=False, repeats=1)
-    return {n: dict(verdict=x.verdict, between=x.between, index=[' '.join(i) for i in x.table.index],
+    return {n: dict(verdict=x.verdict, between=x.between,
+        index=[' '.join(i) for i in x.table.index],
                     columns=list(x.table.columns), table=x.table, looked=list(x.looked.values()))
             for n,x in dict(cut=a, row=b).items()}
 
@@ -205,7 +207,8 @@ def test_scores_cuts_curves(golden, weights):
     for n,rows in golden['looks']['curves'].items():
         torch.testing.assert_close(torch.tensor(got['curves'][n]), torch.tensor(rows),
                                    rtol=0, atol=0.02)
-    for n,sums in golden['looks']['sums'].items(): assert got['sums'][n]==pytest.approx(sums, rel=1e-3)
+    for n,sums in golden['looks']['sums'].items():
+        assert got['sums'][n]==pytest.approx(sums, rel=1e-3)
 
 @pytest.mark.parametrize('what', ['forgotten', 'audited', 'recycled', 'callbacks', 'resumed',
                                   'language'])

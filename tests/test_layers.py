@@ -8,9 +8,11 @@ from forgetprune.training import *
 def test_gpt2_conv1d():
     "The real thing: Hugging Face's transposed Conv1D, with the head tied to the embedding"
     tr = pytest.importorskip('transformers')
-    m = tr.GPT2LMHeadModel(tr.GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=50, n_positions=16))
+    m = tr.GPT2LMHeadModel(tr.GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=50,
+        n_positions=16))
     names = list(linears(m))
-    assert names[:4]==[f'transformer.h.0.{n}' for n in ('attn.c_attn', 'attn.c_proj', 'mlp.c_fc', 'mlp.c_proj')] and names[-1]=='lm_head'
+    assert names[:4]==[f'transformer.h.0.{n}' for n in ('attn.c_attn', 'attn.c_proj', 'mlp.c_fc',
+        'mlp.c_proj')] and names[-1]=='lm_head'
     assert list(inner(m))==names[:-1]
 
 def test_nested_and_reused():
@@ -28,19 +30,24 @@ def test_untraceable_model_falls_back_to_assignment_order():
 
 def test_containers_of_torch():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    m = nn.Sequential(nn.Linear(4, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 3))
-    assert '1.layers.0.linear1' in inner(m) and '1.layers.1.linear2' in inner(m) and '0' not in inner(m) and '2' not in inner(m)
+    m = nn.Sequential(nn.Linear(4, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+        nn.Linear(8, 3))
+    assert '1.layers.0.linear1' in inner(m) and '1.layers.1.linear2' in inner(m)
+    assert '0' not in inner(m) and '2' not in inner(m)
 
 def test_no_side_effects():
     class Keeps(nn.Module):
-        def __init__(self): super().__init__(); self.a,self.b,self.h = nn.Linear(2, 2),nn.Linear(2, 2),None
+        def __init__(self):
+            super().__init__(); self.a,self.b,self.h = nn.Linear(2, 2),nn.Linear(2, 2),None
         def forward(self, x): self.h = self.a(x); self.extra = 1; return self.b(self.h)
     m = Keeps(); linears(m)
     assert m.h is None and not hasattr(m, 'extra')
 
 def test_hooks_neither_fire_nor_vanish():
     m,calls = mlp((4, 5, 3, 2)),[]
-    for l in m: l.register_forward_hook(lambda *a: calls.append(1)); l.register_forward_pre_hook(lambda *a: calls.append(1))
+    for l in m:
+        l.register_forward_hook(lambda *a: calls.append(1))
+        l.register_forward_pre_hook(lambda *a: calls.append(1))
     m.register_forward_hook(lambda *a: calls.append(1))
     linears(m), inner(m)
     assert not calls
@@ -48,7 +55,8 @@ def test_hooks_neither_fire_nor_vanish():
     assert len(calls)==2*len(m)+1
 
 def test_single_layer_and_none():
-    assert list(linears(nn.Linear(2, 2)))==[''] and inner(nn.Linear(2, 2))=={} and linears(nn.ReLU())=={}
+    assert list(linears(nn.Linear(2, 2)))==[''] and inner(nn.Linear(2, 2))=={}
+    assert linears(nn.ReLU())=={}
 
 def test_state_dict_and_mode_untouched():
     m = mlp((4, 5, 3, 2)); m[1].eval()
@@ -58,31 +66,37 @@ def test_state_dict_and_mode_untouched():
 
 def test_model_files(tmp_path):
     m = cnn(size=8, channels=(2, 3), hidden=(5, 4))
-    save_model(m, tmp_path/'m.safetensors', arch=dict(name='cnn', size=8, channels=(2, 3), hidden=(5, 4)))
+    save_model(m, tmp_path/'m.safetensors', arch=dict(name='cnn', size=8, channels=(2, 3),
+        hidden=(5, 4)))
     back,about = load_model(tmp_path/'m.safetensors')
     x = torch.rand(2, 1, 8, 8)
     assert torch.equal(m(x), back(x)) and about['arch']['name']=='cnn'
     torch.save(m, tmp_path/'pickle.pt')
     with pytest.raises(ValueError, match='not a safetensors file'): load_model(tmp_path/'pickle.pt')
-    with pytest.raises(FileNotFoundError, match='there is no such file'): load_model(tmp_path/'none')
+    with pytest.raises(FileNotFoundError, match='there is no such file'):
+        load_model(tmp_path/'none')
     assert sorted(p.name for p in tmp_path.iterdir())==['m.safetensors', 'pickle.pt']
 
 class _Stream(nn.Module):
     "Blocks that add to a stream, without norms"
     def __init__(self, k):
         super().__init__()
-        self.inp,self.ffs,self.head = nn.Linear(20, 8),nn.ModuleList([FeedForward(8, 16) for _ in range(k)]),nn.Linear(8, 10)
+        self.inp,self.ffs,self.head = nn.Linear(20, 8),nn.ModuleList([FeedForward(8, 16)
+            for _ in range(k)]),nn.Linear(8, 10)
     def forward(self, x):
         h = self.inp(x)
         for f in self.ffs: h = h+f(h)
         return self.head(h)
 
 @pytest.mark.parametrize('k', [1, 2, 3])
-def test_a_residual_stream_is_no_block(k): assert [f.name for f in ffns(_Stream(k))]==[f'ffs.{i}' for i in range(k)]
+def test_a_residual_stream_is_no_block(k):
+    assert [f.name for f in ffns(_Stream(k))]==[f'ffs.{i}' for i in range(k)]
 
 def test_which_one_is_the_gate():
     class Gated(nn.Module):
-        def __init__(self): super().__init__(); self.a,self.b,self.down = nn.Linear(4, 6),nn.Linear(4, 6),nn.Linear(6, 2)
+        def __init__(self):
+            super().__init__()
+            self.a,self.b,self.down = nn.Linear(4, 6),nn.Linear(4, 6),nn.Linear(6, 2)
         def forward(self, x):
             u = self.b(x)
             return self.down(nn.functional.silu(self.a(x))*u)

@@ -13,10 +13,13 @@ from forgetprune.networks import Encoder, mlp
 from forgetprune.text import *
 
 def lm(**kw):
-    l = lm_learner(get_text_dls('the quick brown fox\njumps over the lazy dog\n'*40, bs=4, context=16, steps=40, n_valid=50, device='cpu'), d_model=16, n_layers=2, n_heads=2, d_ff=24, **kw)
+    l = lm_learner(get_text_dls('the quick brown fox\njumps over the lazy dog\n'*40, bs=4,
+        context=16, steps=40, n_valid=50, device='cpu'), d_model=16, n_layers=2, n_heads=2, d_ff=24,
+        **kw)
     return l
 
-@pytest.mark.parametrize('kw', [dict(), dict(gated=True, act='silu'), dict(ff_bias=False, act='gelu')])
+@pytest.mark.parametrize('kw', [dict(), dict(gated=True, act='silu'),
+    dict(ff_bias=False, act='gelu')])
 def test_by_hand(kw):
     m = Encoder(20, n_layers=2, d_ff=32, **kw)
     for f,b in zip(ffns(m), m.blocks):
@@ -24,13 +27,30 @@ def test_by_hand(kw):
         torch.testing.assert_close(magnitudes(f), up.norm(dim=1)*b.ff.down.weight.norm(dim=0))
 
 def _hf():
-    from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, LlamaConfig, LlamaModel, T5Config, T5Model, ViTConfig, ViTModel
+    from transformers import (
+        BertConfig,
+        BertModel,
+        GPT2Config,
+        GPT2Model,
+        LlamaConfig,
+        LlamaModel,
+        T5Config,
+        T5Model,
+        ViTConfig,
+        ViTModel,
+    )
     small = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
-    return {'bert': (BertModel, BertConfig(vocab_size=30, **small), 2, False), 'square': (BertModel, BertConfig(vocab_size=30, **{**small, 'intermediate_size': 16}), 2, False),
-            'gpt2': (GPT2Model, GPT2Config(vocab_size=30, n_embd=16, n_layer=2, n_head=2, n_inner=24, bos_token_id=0, eos_token_id=0), 2, False),
-            't5': (T5Model, T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2), 4, False),
-            't5 gated': (T5Model, T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, feed_forward_proj='gated-gelu'), 4, True),
-            'llama': (LlamaModel, LlamaConfig(vocab_size=30, **small), 2, True), 'vit': (ViTModel, ViTConfig(image_size=16, patch_size=8, **small), 2, False)}
+    return {'bert': (BertModel, BertConfig(vocab_size=30, **small), 2, False),
+        'square': (BertModel, BertConfig(vocab_size=30, **{**small, 'intermediate_size': 16}), 2,
+        False),
+            'gpt2': (GPT2Model, GPT2Config(vocab_size=30, n_embd=16, n_layer=2, n_head=2,
+            n_inner=24, bos_token_id=0, eos_token_id=0), 2, False),
+            't5': (T5Model, T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=2,
+            num_heads=2), 4, False),
+            't5 gated': (T5Model, T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=2,
+            num_heads=2, feed_forward_proj='gated-gelu'), 4, True),
+            'llama': (LlamaModel, LlamaConfig(vocab_size=30, **small), 2, True),
+            'vit': (ViTModel, ViTConfig(image_size=16, patch_size=8, **small), 2, False)}
 
 @pytest.mark.parametrize('name', ['bert', 'square', 'gpt2', 't5', 't5 gated', 'llama', 'vit'])
 def test_published_layouts(name, tmp_path):
@@ -39,13 +59,15 @@ def test_published_layouts(name, tmp_path):
     before,training = copy.deepcopy(model.state_dict()),model.training
     blocks = ffns(model)
     assert len(blocks)==n and all((f.gate is not None)==gated for f in blocks)
-    assert same_state(before, model.state_dict()) and model.training==training and not any(m._forward_hooks for m in model.modules())
+    assert same_state(before, model.state_dict()) and model.training==training
+    assert not any(m._forward_hooks for m in model.modules())
     model.save_pretrained(tmp_path)
     got = checkpoint_magnitudes(tmp_path)
     assert len(got)==n
     for f,m in zip(blocks, got.values()): torch.testing.assert_close(magnitudes(f), m)
     torch.save(model.state_dict(), tmp_path/'w.bin')
-    for a,b in zip(checkpoint_magnitudes(tmp_path/'w.bin').values(), got.values()): assert torch.equal(a, b)
+    for a,b in zip(checkpoint_magnitudes(tmp_path/'w.bin').values(), got.values()):
+        assert torch.equal(a, b)
 
 @pytest.mark.parametrize('bias', [True, False])
 def test_the_same_names_the_other_way_round(bias, tmp_path):
@@ -54,39 +76,53 @@ def test_the_same_names_the_other_way_round(bias, tmp_path):
     want = up.norm(dim=1)*down.norm(dim=0)
     more = {'h.0.mlp.c_fc.bias': torch.zeros(64)} if bias else {}
     for n,(u,d) in dict(neo=(up, down), gpt2=(up.T, down.T)).items():
-        save_file({'h.0.mlp.c_fc.weight': u.contiguous(), 'h.0.mlp.c_proj.weight': d.contiguous(), **more}, tmp_path/f'{n}.safetensors')
+        save_file({'h.0.mlp.c_fc.weight': u.contiguous(), 'h.0.mlp.c_proj.weight': d.contiguous(),
+            **more}, tmp_path/f'{n}.safetensors')
         torch.testing.assert_close(checkpoint_magnitudes(tmp_path/f'{n}.safetensors')['h.0'], want)
-        torch.testing.assert_close(checkpoint_magnitudes(tmp_path/f'{n}.safetensors', 'h.*.mlp.c_fc.weight, h.*.mlp.c_proj.weight')['0'], want)
+        torch.testing.assert_close(checkpoint_magnitudes(tmp_path/f'{n}.safetensors',
+            'h.*.mlp.c_fc.weight, h.*.mlp.c_proj.weight')['0'], want)
 
 @pytest.mark.parametrize('data', [b'', b'junk', b'PK\x03\x04half', b'\x80\x02}q\x00.'])
 def test_corrupt_files_say_so_in_one_line(data, tmp_path):
     for n in ('x.bin', 'x.safetensors', 'x.safetensors.index.json'):
         (tmp_path/n).write_bytes(data)
-        with pytest.raises(ValueError, match='cannot be read|not a safetensors|not an index|no feed-forward'): checkpoint_magnitudes(tmp_path/n)
+        with pytest.raises(ValueError,
+                match='cannot be read|not a safetensors|not an index|no feed-forward'):
+            checkpoint_magnitudes(tmp_path/n)
 
 def test_what_does_not_belong_together(tmp_path):
     m = Encoder(20, n_layers=2, d_ff=32).state_dict()
     save_file(m, tmp_path/'a.safetensors'); save_file(m, tmp_path/'b.safetensors')
     with pytest.raises(ValueError, match='another file beside it'): checkpoint_magnitudes(tmp_path)
-    (tmp_path/'model.safetensors.index.json').write_text(json.dumps(dict(weight_map={**{n: 'a.safetensors' for n in m}, 'blocks.2.ff.up.weight': 'a.safetensors'})))
+    (tmp_path/'model.safetensors.index.json').write_text(
+        json.dumps(dict(weight_map={**{n: 'a.safetensors' for n in m},
+        'blocks.2.ff.up.weight': 'a.safetensors'})))
     with pytest.raises(ValueError, match='is not whole'): checkpoint_magnitudes(tmp_path)
-    save_file({'a.0.up': torch.ones(8, 4), 'a.0.down': torch.ones(4, 8), 'b.0.up': torch.ones(8, 4, dtype=torch.int8), 'b.0.down': torch.ones(4, 8)}, tmp_path/'c.safetensors')
-    for pattern,said in (('a.*.up, a.*.down, a.*.gate', 'no a.0.gate'), ('b.*.up, b.*.down', 'quantised'), ('*.*.up, a.*.down', 'one star'), ('a.{x}.*, a.{x}.*', 'no feed-forward')):
-        with pytest.raises(ValueError, match=said): checkpoint_magnitudes(tmp_path/'c.safetensors', pattern)
+    save_file({'a.0.up': torch.ones(8, 4), 'a.0.down': torch.ones(4, 8), 'b.0.up': torch.ones(8, 4,
+        dtype=torch.int8), 'b.0.down': torch.ones(4, 8)}, tmp_path/'c.safetensors')
+    for pattern,said in (('a.*.up, a.*.down, a.*.gate', 'no a.0.gate'),
+            ('b.*.up, b.*.down', 'quantised'), ('*.*.up, a.*.down', 'one star'),
+            ('a.{x}.*, a.{x}.*', 'no feed-forward')):
+        with pytest.raises(ValueError, match=said):
+            checkpoint_magnitudes(tmp_path/'c.safetensors', pattern)
 
 def test_parts_and_half_precision(tmp_path):
     m = Encoder(20, n_layers=12, d_ff=32)
     sd = {n: t.bfloat16() for n,t in m.state_dict().items()}
     names = list(sd)
-    parts = {'model-00001-of-00002.safetensors': names[::2], 'model-00002-of-00002.safetensors': names[1::2]}
+    parts = {'model-00001-of-00002.safetensors': names[::2],
+        'model-00002-of-00002.safetensors': names[1::2]}
     for f,ns in parts.items(): save_file({n: sd[n].contiguous() for n in ns}, tmp_path/f)
-    (tmp_path/'model.safetensors.index.json').write_text(json.dumps(dict(weight_map={n: f for f,ns in parts.items() for n in ns})))
+    (tmp_path/'model.safetensors.index.json').write_text(
+        json.dumps(dict(weight_map={n: f for f,ns in parts.items() for n in ns})))
     got = checkpoint_magnitudes(tmp_path)
     assert list(got)==[f'blocks.{i}' for i in range(12)] # 10 after 9
-    for f,v in zip(ffns(m), got.values()): torch.testing.assert_close(magnitudes(f), v, rtol=2e-2, atol=1e-3)
+    for f,v in zip(ffns(m), got.values()):
+        torch.testing.assert_close(magnitudes(f), v, rtol=2e-2, atol=1e-3)
     (tmp_path/'model-00002-of-00002.safetensors').unlink()
     with pytest.raises(ValueError, match='model-00002'): checkpoint_magnitudes(tmp_path)
-    (tmp_path/'model.safetensors.index.json').write_text(json.dumps(dict(weight_map={'a': '../evil.safetensors'})))
+    (tmp_path/'model.safetensors.index.json').write_text(
+        json.dumps(dict(weight_map={'a': '../evil.safetensors'})))
     with pytest.raises(ValueError, match='not a file beside it'): checkpoint_magnitudes(tmp_path)
 
 def test_nothing_is_executed(tmp_path):
@@ -98,13 +134,18 @@ def test_nothing_is_executed(tmp_path):
 
 def test_clear_errors_of_checkpoints(tmp_path):
     (tmp_path/'x.safetensors').write_bytes(b'no')
-    with pytest.raises(ValueError, match='not a safetensors file'): checkpoint_magnitudes(tmp_path/'x.safetensors')
+    with pytest.raises(ValueError, match='not a safetensors file'):
+        checkpoint_magnitudes(tmp_path/'x.safetensors')
     save_file({'a': torch.ones(2)}, tmp_path/'y.safetensors')
-    with pytest.raises(ValueError, match='no feed-forward block'): checkpoint_magnitudes(tmp_path/'y.safetensors')
-    with pytest.raises(ValueError, match='measure='): checkpoint_magnitudes(tmp_path/'y.safetensors', measure='max')
+    with pytest.raises(ValueError, match='no feed-forward block'):
+        checkpoint_magnitudes(tmp_path/'y.safetensors')
+    with pytest.raises(ValueError, match='measure='):
+        checkpoint_magnitudes(tmp_path/'y.safetensors', measure='max')
     (tmp_path/'empty').mkdir()
-    with pytest.raises(ValueError, match='no checkpoint there'): checkpoint_magnitudes(tmp_path/'empty')
-    with pytest.raises(ValueError, match='neither a file nor a folder'): checkpoint_magnitudes('nobody/no-such-model')
+    with pytest.raises(ValueError, match='no checkpoint there'):
+        checkpoint_magnitudes(tmp_path/'empty')
+    with pytest.raises(ValueError, match='neither a file nor a folder'):
+        checkpoint_magnitudes('nobody/no-such-model')
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([0., 1e-12, 0.5, 1., 1., 3., 1e6]), min_size=4, max_size=60))
@@ -156,14 +197,16 @@ def test_cut_of_neurons_is_as_if_they_were_not_there():
 
 def _part(l, keep, side):
     new = nn.Linear(len(keep) if side else l.in_features, l.out_features if side else len(keep))
-    new.weight.data = l.weight.data.index_select(side, torch.tensor(keep)); new.bias.data = l.bias.data if side else l.bias.data[keep]
+    new.weight.data = l.weight.data.index_select(side, torch.tensor(keep))
+    new.bias.data = l.bias.data if side else l.bias.data[keep]
     return new
 
 def test_gradual_pruning_holds_what_it_took():
     for which in ('low', 'high', 'random'):
         l,cb = lm(),GradualPruning(0.5, which, start=5, end=30, every=5)
         with l.no_bar(), l.no_logging(): warm_fit(l, cbs=[cb])
-        for f in ffns(l.model): assert torch.equal(magnitudes(f)==0, cb.gone[f.name]) and cb.gone[f.name].sum()==12
+        for f in ffns(l.model):
+            assert torch.equal(magnitudes(f)==0, cb.gone[f.name]) and cb.gone[f.name].sum()==12
     with pytest.raises(ValueError, match='select='): GradualPruning(select='lowest')
     with pytest.raises(ValueError, match='must end after'): GradualPruning(start=5, end=5)
 
@@ -180,11 +223,13 @@ def test_activity_against_a_loop():
 def test_clear_errors():
     with pytest.raises(ValueError, match='no block'): neuron_cut(mlp((4, 5, 2)), {'9': [0]})
     with pytest.raises(ValueError, match='numbered 0 to 4'): neuron_cut(mlp((4, 5, 2)), {'1': [5]})
-    with pytest.raises(ValueError, match='hand one in'): ffns(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(10, 2)))
+    with pytest.raises(ValueError, match='hand one in'):
+        ffns(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(10, 2)))
     with pytest.raises(ValueError, match='every='): MagnitudeRecorder(0)
 
 def test_figures_of_any_range():
-    for m in (np.random.default_rng(0).uniform(4, 9, 100), np.ones(10), np.r_[0, np.ones(9)], np.geomspace(1e-6, 1e6, 50)):
+    for m in (np.random.default_rng(0).uniform(4, 9, 100), np.ones(10), np.r_[0, np.ones(9)],
+            np.geomspace(1e-6, 1e6, 50)):
         fig = plot_magnitudes({str(i): m for i in range(6)}, ncols=4)
         fig.canvas.draw()
         assert all(any(t.get_text() for t in ax.get_xticklabels()) for ax in fig.axes[2:6])

@@ -24,11 +24,14 @@ def naive_maav(model, dl, layers):
     res,n = {},{}
     def hook(name, l, x, out):
         if isinstance(l, nn.Conv2d):
-            if l.padding_mode!='zeros': x,pad = F.pad(x, l._reversed_padding_repeated_twice, mode=l.padding_mode),0
+            if l.padding_mode!='zeros': x,pad = F.pad(x, l._reversed_padding_repeated_twice,
+                mode=l.padding_mode),0
             else: pad = l.padding if l.padding!='same' else l.dilation
             g = l.groups
-            u = F.unfold(x, l.kernel_size, l.dilation, pad, l.stride) # image, channel*window, position
-            u = u.view(len(u), g, -1, u.shape[-1]).permute(0, 3, 1, 2).flatten(0, 1) # look, group, window
+            # image, channel*window, position
+            u = F.unfold(x, l.kernel_size, l.dilation, pad, l.stride)
+            # look, group, window
+            u = u.view(len(u), g, -1, u.shape[-1]).permute(0, 3, 1, 2).flatten(0, 1)
             w = l.weight.view(g, l.out_channels//g, -1)
             v = (w[None]*u[:,:,None]).abs().sum(0).view_as(l.weight)
             k = len(u)
@@ -42,7 +45,8 @@ def naive_maav(model, dl, layers):
         for x,_ in dl: model(x)
     return {k: v/n[k] for k,v in res.items()}
 
-def close(a, b, rel=1e-5): assert (a.double()-b.double()).abs().max() <= rel*b.abs().max().clamp(min=1e-12), (a, b)
+def close(a, b, rel=1e-5):
+    assert (a.double()-b.double()).abs().max() <= rel*b.abs().max().clamp(min=1e-12), (a, b)
 
 def check(model, x, y, layers=None):
     layers = pick_layers(model, layers)
@@ -50,28 +54,37 @@ def check(model, x, y, layers=None):
     t,r = parts(x, y)
     nt,nr = naive_maav(model, t, layers),naive_maav(model, r, layers)
     scale = {n: torch.maximum(nt[n], nr[n]).max() for n in nt}
-    got,one = maav_difference(model, t, r, layers),class_difference(class_means(model, batches(x, y, 5), layers), 0)
+    got,one = maav_difference(model, t, r, layers),class_difference(class_means(model,
+        batches(x, y, 5), layers), 0)
     for n in layers:
-        for s in (got[n], one[n]): assert ((s.double()-(nt[n]-nr[n])).abs().max() <= 1e-5*scale[n]) and s.shape==layers[n].weight.shape
+        for s in (got[n], one[n]):
+            assert (s.double()-(nt[n]-nr[n])).abs().max() <= 1e-5*scale[n]
+            assert s.shape==layers[n].weight.shape
     assert same_state(model.state_dict(), before)
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=4, max_size=6), st.integers(4, 40), st.integers(0, 10**6))
+@given(st.lists(st.integers(1, 9), min_size=4, max_size=6), st.integers(4, 40),
+    st.integers(0, 10**6))
 def test_random_mlps(sizes, n, seed):
     torch.manual_seed(seed)
     y = torch.arange(n)%3
     check(mlp(tuple(sizes)), torch.randn(n, sizes[0]), y)
 
 @settings(max_examples=12, deadline=None)
-@given(st.sampled_from([1, 2]), st.sampled_from([1, 2]), st.sampled_from([0, 1, 2, 'same']), st.sampled_from([1, 2]), st.sampled_from(['zeros', 'reflect', 'circular']), st.booleans(), st.integers(0, 10**6))
+@given(st.sampled_from([1, 2]), st.sampled_from([1, 2]), st.sampled_from([0, 1, 2, 'same']),
+    st.sampled_from([1, 2]), st.sampled_from(['zeros', 'reflect', 'circular']), st.booleans(),
+    st.integers(0, 10**6))
 def test_random_convs(stride, dilation, padding, groups, mode, bias, seed):
     torch.manual_seed(seed)
     if padding=='same': stride = 1
     conv = nn.Conv2d(4, 6, 3, stride, padding, dilation, groups, bias, mode)
-    model = nn.Sequential(nn.Conv2d(1, 4, 1), conv, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3))
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), conv, nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(24, 3))
     check(model, torch.randn(9, 1, 9, 8), torch.arange(9)%3, ['1'])
 
-def test_cnn(): check(cnn(size=8, channels=(3, 4), hidden=(12, 6)), torch.rand(20, 1, 8, 8), torch.arange(20)%4, ['3', '7', '9'])
+def test_cnn():
+    check(cnn(size=8, channels=(3, 4), hidden=(12, 6)), torch.rand(20, 1, 8, 8), torch.arange(20)%4,
+        ['3', '7', '9'])
 
 def test_tied_weights_and_reuse():
     class Tied(nn.Module):
@@ -85,7 +98,9 @@ def test_tied_weights_and_reuse():
             return self.z(x)
     check(Tied(), torch.randn(20, 5), torch.arange(20)%2)
 
-def test_transformer_positions(): check(Encoder(11, d_model=16, n_layers=1, n_heads=2, d_ff=24, max_len=6), torch.randint(0, 11, (12, 6)), torch.arange(12)%3)
+def test_transformer_positions():
+    check(Encoder(11, d_model=16, n_layers=1, n_heads=2, d_ff=24, max_len=6),
+        torch.randint(0, 11, (12, 6)), torch.arange(12)%3)
 
 def test_conv1d():
     pytest.importorskip('transformers')
@@ -101,9 +116,11 @@ def per_image(model, x, y, loss):
     f = lambda p,x,y: loss(functional_call(model, p, x[None]), y[None]).squeeze()
     return vmap(grad(f), (None, 0, 0))(params, x, y)
 
-def plain_squared_error(o, y): return (o-torch.eye(o.shape[1])[y]).square().sum() # the library's one cannot be vectorised over images
+# the library's one cannot be vectorised over images
+def plain_squared_error(o, y): return (o-torch.eye(o.shape[1])[y]).square().sum()
 
-@pytest.mark.parametrize('loss,single', [(F.cross_entropy, F.cross_entropy), (squared_error, plain_squared_error)])
+@pytest.mark.parametrize('loss,single', [(F.cross_entropy, F.cross_entropy),
+    (squared_error, plain_squared_error)])
 def test_gradient_criteria_against_single_images(loss, single):
     torch.manual_seed(0)
     model = mlp((6, 8, 7, 5, 4))
@@ -148,7 +165,9 @@ def test_criteria_leave_no_trace(name, learn, sevens):
     assert [c.training for c in m.modules()]==modes and same_state(m.state_dict(), state)
     assert sum(len(c._forward_hooks)+len(c._forward_pre_hooks) for c in m.modules())==1
     assert all(p.grad is None for p in m.parameters())
-    for n,v in s.items(): assert v.shape==linears(m)[n].weight.shape and v.isfinite().all() and torch.equal(v, s2[n]) and not v.requires_grad
+    for n,v in s.items():
+        assert v.shape==linears(m)[n].weight.shape and v.isfinite().all() and torch.equal(v, s2[n])
+        assert not v.requires_grad
 
 def test_modes_are_restored_after_an_error(learn):
     m = learn.model.train()
@@ -165,7 +184,8 @@ def test_inplace_activations(sevens):
     torch.manual_seed(0); a = mlp((64, 12, 10, 8, 10))
     torch.manual_seed(0); b = mlp((64, 12, 10, 8, 10), act=lambda: nn.ReLU(inplace=True))
     for name in criteria:
-        for n,v in criteria[name](a, *sevens).items(): assert torch.allclose(v, criteria[name](b, *sevens)[n], atol=1e-7), name
+        for n,v in criteria[name](a, *sevens).items():
+            assert torch.allclose(v, criteria[name](b, *sevens)[n], atol=1e-7), name
 
 def test_mean_does_not_notice_set_sizes(learn, sevens):
     t,r = sevens
@@ -173,7 +193,8 @@ def test_mean_does_not_notice_set_sizes(learn, sevens):
     for n in a: assert torch.allclose(a[n], b[n], atol=1e-6)
 
 def test_unused_layer_is_named(learn, sevens):
-    with pytest.raises(ValueError, match='layers=extra took no part'): maav_difference(learn.model, *sevens, layers=dict(extra=nn.Linear(2, 2)))
+    with pytest.raises(ValueError, match='layers=extra took no part'):
+        maav_difference(learn.model, *sevens, layers=dict(extra=nn.Linear(2, 2)))
 
 def test_bfloat16_model(learn, sevens):
     a = maav_difference(learn.model, *sevens)

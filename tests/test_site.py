@@ -1,4 +1,5 @@
-"The site, built from the stored outputs and driven in a real browser: no errors, no requests to the outside, links that lead somewhere, sliders, search, contrast, phones"
+"""The site, built from the stored outputs and driven in a real browser: no errors, no requests to
+the outside, links that lead somewhere, sliders, search, contrast, phones"""
 import functools, http.server, json, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -6,21 +7,26 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 
 repo = Path(__file__).resolve().parents[1]
-chromium = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+chromium = os.environ.get('CHROMIUM') or next(filter(None,
+    map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
+    '--disable-background-networking --disable-component-update --disable-sync').split()
 
 @pytest.fixture(scope='module')
 def html(tmp_path_factory):
     "The built site; any warning of Sphinx fails it"
     pytest.importorskip('sphinx')
     out = tmp_path_factory.mktemp('site')
-    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(out)], cwd=repo, capture_output=True, text=True)
+    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(out)], cwd=repo,
+        capture_output=True, text=True)
     assert r.returncode==0, r.stderr[-4000:]
     assert 'WARNING' not in r.stderr
     return out/'html'
 
 @pytest.fixture(scope='module')
-def pages(html): return sorted(str(p.relative_to(html)) for p in html.rglob('*.html') if '_static' not in p.parts)
+def pages(html):
+    return sorted(str(p.relative_to(html)) for p in html.rglob('*.html')
+        if '_static' not in p.parts)
 
 class Page(HTMLParser):
     def __init__(self, text):
@@ -52,15 +58,19 @@ def test_links_and_anchors_lead_somewhere(html, parsed):
             path,anchor = urldefrag(urljoin(name, unquote(link)).split('?')[0])
             path = path or name
             if not (html/path).is_file(): bad.append((name, link))
-            elif anchor and path in parsed and anchor not in parsed[path].ids: bad.append((name, link))
+            elif anchor and path in parsed and anchor not in parsed[path].ids:
+                bad.append((name, link))
     assert not bad, bad[:10]
 
 def test_figures_have_captions_and_pictures_have_words(parsed):
     for name,page in parsed.items():
         assert page.figures==page.captions, name
-        for i in page.images: assert len(i.get('alt') or '') > 15 or i.get('src', '').startswith('data:image/svg'), (name, i.get('src', '')[:80])
+        for i in page.images:
+            assert len(i.get('alt') or '') > 15 or i.get('src', '').startswith('data:image/svg'), (
+                name, i.get('src', '')[:80])
     pictures = {n: sum('_images' in i.get('src', '') for i in p.images) for n,p in parsed.items()}
-    assert all(pictures[n] <= parsed[n].figures for n in pictures), 'a picture without a caption: `#| fig-cap:`'
+    assert all(pictures[n] <= parsed[n].figures
+        for n in pictures), 'a picture without a caption: `#| fig-cap:`'
     assert sum(pictures.values()) > 30
 
 def test_module_pages_are_the_same_each_time(html):
@@ -70,59 +80,83 @@ def test_module_pages_are_the_same_each_time(html):
 
 def test_chapters_say_when_and_how_long(html, parsed):
     for name in parsed:
-        if re.match(r'\d\d', name): assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read', (html/name).read_text(encoding='utf-8')), name
+        if re.match(r'\d\d', name):
+            assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read',
+                (html/name).read_text(encoding='utf-8')), name
 
 def test_notebooks_run_in_jupyter_as_they_are():
     for nb in (repo/'nbs').glob('*.ipynb'):
         d = json.loads(nb.read_text(encoding='utf-8'))
         assert d['metadata']['kernelspec']['name']=='python3', nb.name
-        first = next(''.join(c['source']) for c in d['cells'] if c['cell_type']=='code' and not re.fullmatch(r'#\| default_exp \w+\s*', ''.join(c['source'])))
+        first = next(''.join(c['source']) for c in d['cells'] if c['cell_type']=='code'
+            and not re.fullmatch(r'#\| default_exp \w+\s*', ''.join(c['source'])))
         assert re.search(r'^(import|from) ', first, re.M), nb.name
 
 def test_names_and_numbers_become_links(html):
-    def article(name): return re.search(r'<article.*?</article>', (html/name).read_text(encoding='utf-8'), re.S)[0]
+    def article(name):
+        return re.search(r'<article.*?</article>', (html/name).read_text(encoding='utf-8'), re.S)[0]
     of = lambda name,what: len(re.findall(rf'href="{what}', article(name)))
     sys.path.insert(0, str(repo/'tools'))
     import blog
     known,total = {n for found in blog.symbols().values() for n in found},0
-    for nb in (repo/'nbs').glob('[0-9]*.ipynb'): # every name of ours that the prose of a chapter has, once per cell, outside of tables and headings
-        prose = [re.sub(r'^[#|].*$|```.*?```|\[[^\]]*\]\([^)]*\)', '', ''.join(c['source']), flags=re.M) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type']=='markdown']
-        said = sum(len({n for n in re.findall(r'`([A-Za-z_][\w.]*)(?:\([^`]*\))?`', p) if n in known}) for p in prose)
+    # every name of ours that the prose of a chapter has, once per cell, outside of tables and
+    # headings
+    for nb in (repo/'nbs').glob('[0-9]*.ipynb'):
+        prose = [re.sub(r'^[#|].*$|```.*?```|\[[^\]]*\]\([^)]*\)', '', ''.join(c['source']),
+            flags=re.M) for c in json.loads(nb.read_text(encoding='utf-8'))['cells']
+            if c['cell_type']=='markdown']
+        said = sum(len({n for n in re.findall(r'`([A-Za-z_][\w.]*)(?:\([^`]*\))?`', p)
+            if n in known}) for p in prose)
         total += said
         assert of(f'{nb.stem}.html', 'api/')==said, nb.stem
     assert total > 30 and of('start.html', 'api/') >= 1
     assert of('09_recycling.html', r'0\d\w*\.html') >= 5 and of('start.html', '05_suppressed') >= 1
-    assert sum(of(f'{n.stem}.html', 'references.html#') for n in (repo/'nbs').glob('[0-9]*.ipynb')) >= 8
+    assert sum(of(f'{n.stem}.html', 'references.html#')
+        for n in (repo/'nbs').glob('[0-9]*.ipynb')) >= 8
 
 def test_what_the_module_pages_hold(html):
-    text = {m: (html/'api'/f'{m}.html').read_text(encoding='utf-8') for m in ('forget', 'cli', 'audit')}
-    assert 'id="api-forget-cut-load"' in text['forget'] and 'id="api-forget-criteria"' in text['forget'] and 'id="api-audit-audit-to-dict"' in text['audit']
+    text = {m: (html/'api'/f'{m}.html').read_text(encoding='utf-8') for m in ('forget', 'cli',
+        'audit')}
+    assert 'id="api-forget-cut-load"' in text['forget']
+    assert 'id="api-forget-criteria"' in text['forget']
+    assert 'id="api-audit-audit-to-dict"' in text['audit']
     assert 'Class to forget, as a number.' in text['cli'] and 'inherited' not in text['cli']
 
 def test_every_page_knows_the_feed_and_what_it_is_about(html, pages):
     for p in pages:
         head = (html/p).read_text(encoding='utf-8').split('</head>')[0]
         assert 'application/atom+xml' in head and '<meta name="description"' in head, p
-        assert (html/p).parent.joinpath(re.search(r'atom\+xml"[^>]*href="([^"]+)"', head)[1]).resolve().is_file()
+        assert (html/p).parent.joinpath(re.search(r'atom\+xml"[^>]*href="([^"]+)"',
+            head)[1]).resolve().is_file()
 
 def test_figures_open_in_full_size(html, parsed):
-    assert sum('_images/' in l and l.endswith('.png') for l in parsed['03_class_pruning.html'].links) > 10
-    assert re.search(r'<a class="full" href="[^"]*_images/[^"]*"><img', (html/'03_class_pruning.html').read_text(encoding='utf-8'))
+    assert sum('_images/' in l and l.endswith('.png')
+        for l in parsed['03_class_pruning.html'].links) > 10
+    assert re.search(r'<a class="full" href="[^"]*_images/[^"]*"><img',
+        (html/'03_class_pruning.html').read_text(encoding='utf-8'))
 
-def blog(*args): return subprocess.run([sys.executable, 'tools/blog.py', *args], cwd=repo, capture_output=True, text=True)
+def blog(*args):
+    return subprocess.run([sys.executable, 'tools/blog.py', *args], cwd=repo, capture_output=True,
+        text=True)
 
 def test_folders_of_others_are_left_alone(tmp_path):
     (tmp_path/'src').mkdir(); (tmp_path/'src/mine.py').write_text('mine')
     r = blog('--out', str(tmp_path))
-    assert r.returncode==1 and 'has not made' in r.stderr and (tmp_path/'src/mine.py').read_text()=='mine' and 'Traceback' not in r.stderr
+    assert r.returncode==1 and 'has not made' in r.stderr
+    assert (tmp_path/'src/mine.py').read_text()=='mine' and 'Traceback' not in r.stderr
 
-@pytest.mark.parametrize('spoil,msg', [(lambda nb: '{', 'is no notebook'), (lambda nb: _without(nb, 'A full run takes'), 'does not say when'), (lambda nb: _without(nb, '# Data'), 'title and a summary'), (lambda nb: _no_outputs(nb), 'no stored output')])
+@pytest.mark.parametrize('spoil,msg', [(lambda nb: '{', 'is no notebook'),
+    (lambda nb: _without(nb, 'A full run takes'), 'does not say when'),
+    (lambda nb: _without(nb, '# Data'), 'title and a summary'), (lambda nb: _no_outputs(nb),
+    'no stored output')])
 def test_broken_notebooks_are_named(spoil, msg, tmp_path):
     name = '00_data' if 'output' not in msg else '04_output_values'
-    shutil.copytree(repo, tmp_path/'r', ignore=shutil.ignore_patterns('.git', '.venv', '_site', '.pytest_cache'))
+    shutil.copytree(repo, tmp_path/'r', ignore=shutil.ignore_patterns('.git', '.venv', '_site',
+        '.pytest_cache'))
     f = tmp_path/'r/nbs'/f'{name}.ipynb'
     f.write_text(spoil(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
-    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(tmp_path/'o')], cwd=tmp_path/'r', capture_output=True, text=True)
+    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(tmp_path/'o')],
+        cwd=tmp_path/'r', capture_output=True, text=True)
     assert r.returncode==1 and msg in r.stderr and name in r.stderr and 'Traceback' not in r.stderr
 
 def _without(nb, text):
@@ -138,7 +172,8 @@ def test_feed(html, pages):
     a = '{http://www.w3.org/2005/Atom}'
     entries = E.parse(html/'feed.xml').getroot().findall(a+'entry')
     assert len(entries)==len([p for p in pages if re.match(r'\d\d', p)])
-    assert all((html/e.find(a+'link').get('href')).is_file() and e.find(a+'summary').text for e in entries)
+    assert all((html/e.find(a+'link').get('href')).is_file() and e.find(a+'summary').text
+        for e in entries)
 
 # ---- in a browser
 
@@ -146,7 +181,8 @@ def test_feed(html, pages):
 def base(html):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args): pass
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(html))) as s:
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
+            directory=str(html))) as s:
         threading.Thread(target=s.serve_forever, daemon=True).start()
         yield f'http://127.0.0.1:{s.server_port}/'
         s.shutdown()
@@ -154,7 +190,8 @@ def base(html):
 @pytest.fixture(scope='module')
 def browser():
     api = pytest.importorskip('playwright.sync_api')
-    if not chromium: pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
+    if not chromium:
+        pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
     with api.sync_playwright() as p:
         b = p.chromium.launch(executable_path=chromium, args=flags)
         yield b
@@ -172,7 +209,8 @@ def opened(browser, base):
         p.on('console', lambda m: m.type=='error' and p.wrong.append(m.text))
         p.on('pageerror', lambda e: p.wrong.append(str(e)))
         p.on('requestfailed', lambda r: p.wrong.append(f'failed: {r.url}'))
-        p.on('request', lambda r: r.url.startswith((base, 'data:', 'blob:')) or url.startswith('file:') or p.wrong.append(f'outside: {r.url}'))
+        p.on('request', lambda r: r.url.startswith((base, 'data:', 'blob:'))
+            or url.startswith('file:') or p.wrong.append(f'outside: {r.url}'))
         p.goto(url if '://' in url else base+url, wait_until=wait)
         return p
     yield f
@@ -190,28 +228,40 @@ def test_pages_load_without_errors_and_fit_a_phone(opened, pages):
 def test_no_serious_fault_of_accessibility(opened, pages, theme):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
     for name in pages:
-        if theme=='dark' and name.startswith('api/') and name!='api/forget.html': continue # made alike
+        # made alike
+        if theme=='dark' and name.startswith('api/') and name!='api/forget.html': continue
         p = opened(name, theme=theme)
-        p.wait_for_function("theme => document.documentElement.dataset.theme==theme && document.getAnimations().every(a => a.playState!='running')", arg=theme) # colours are written by script, and fade
+        # colours are written by script, and fade
+        p.wait_for_function(
+            "theme => document.documentElement.dataset.theme==theme && "
+            "document.getAnimations().every(a => a.playState!='running')",
+            arg=theme,
+        )
         p.wait_for_timeout(100)
-        found = [(v['id'], v['nodes'][0]['html'][:200]) for v in axe.run(p, options=dict(preload=False, resultTypes=['violations'])).response['violations'] if v['impact'] in ('serious', 'critical')]
+        found = [(v['id'], v['nodes'][0]['html'][:200]) for v in axe.run(p,
+            options=dict(preload=False, resultTypes=['violations'])).response['violations']
+            if v['impact'] in ('serious', 'critical')]
         assert not found, (name, found)
         p.context.close()
 
 def test_the_button_changes_the_theme(opened):
     p = opened('index.html')
-    back = lambda: p.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--pst-color-background')")
+    back = lambda: p.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--pst-color-background')")
     seen = {back()}
     for mode in ('dark', 'light', 'auto'):
-        p.locator('button.theme-switch-button:visible').first.click() # a menu in newer themes, the next mode in older ones
-        if p.locator('button.theme-change-button').count(): p.locator(f'button.theme-change-button[data-mode={mode}]').click()
+        # a menu in newer themes, the next mode in older ones
+        p.locator('button.theme-switch-button:visible').first.click()
+        if p.locator('button.theme-change-button').count():
+            p.locator(f'button.theme-change-button[data-mode={mode}]').click()
         p.wait_for_timeout(50)
         seen.add(back())
     assert len(seen)==2
 
 def test_search_finds_a_chapter(opened):
     p = opened('search.html?q=recycling')
-    p.wait_for_selector('#search-results ul.search li a[href*="09_recycling"]', timeout=20_000) # results come one by one
+    # results come one by one
+    p.wait_for_selector('#search-results ul.search li a[href*="09_recycling"]', timeout=20_000)
 
 def test_search_quotes_the_text(opened):
     p = opened('search.html?q=midpoint')
@@ -230,7 +280,8 @@ def slide(p):
     assert len({before, one, picture()})==3
 
 def test_a_slider_moves_the_picture_by_keyboard(opened): slide(opened('04_output_values.html'))
-def test_a_slider_moves_from_the_file_system(opened, html): slide(opened((html/'04_output_values.html').as_uri()))
+def test_a_slider_moves_from_the_file_system(opened, html):
+    slide(opened((html/'04_output_values.html').as_uri()))
 
 def test_next_and_previous(opened):
     p = opened('03_class_pruning.html')
@@ -239,4 +290,5 @@ def test_next_and_previous(opened):
     p.locator('a.left-prev').click(); p.wait_for_load_state()
     assert '03_class_pruning' in p.url
 
-def test_copy_buttons(opened): assert opened('03_class_pruning.html').locator('button.copybtn').count() > 20
+def test_copy_buttons(opened):
+    assert opened('03_class_pruning.html').locator('button.copybtn').count() > 20

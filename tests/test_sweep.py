@@ -13,23 +13,36 @@ def test_grid_is_the_product_each_once():
     assert len(cells_of(dict(a=[1, 2], b=['x', 'y', 'z']), 4))==24
     assert cells_of([dict(a=1), dict(b=2)], [7])==[dict(a=1, seed=7), dict(b=2, seed=7)]
 
-@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'), (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'), (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'seeds=0'), (dict(a=[1]), 10**9, 'a million'), (dict(a=[1, 1.0]), 1, 'comes twice'), (dict(a=[1, True]), 1, 'comes twice'), (None, 1, 'grid=None'), ([1], 1, 'grid='), ({1: [2]}, 1, 'grid: 1'), (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
+@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'),
+    (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'),
+    (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'seeds=0'),
+    (dict(a=[1]), 10**9, 'a million'), (dict(a=[1, 1.0]), 1, 'comes twice'), (dict(a=[1, True]), 1,
+    'comes twice'), (None, 1, 'grid=None'), ([1], 1, 'grid='), ({1: [2]}, 1, 'grid: 1'),
+    (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
 def test_bad_grids(grid, seeds, msg):
     with pytest.raises(ValueError, match=msg): cells_of(grid, seeds)
 
 def test_wrong_arguments_are_said_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match='it takes x, seed'): sweep(square, dict(z=[1]), store=tmp_path/'a.db', **quiet)
+    with pytest.raises(ValueError, match='it takes x, seed'):
+        sweep(square, dict(z=[1]), store=tmp_path/'a.db', **quiet)
     assert not (tmp_path/'a.db').exists()
 
 def test_order_and_types(tmp_path):
-    def f(x, seed): return dict(i=np.int64(3), f=torch.tensor(0.5), s='a', none=None, nan=float('nan'), many=[1, np.float32(2)])
+    def f(x, seed):
+        return dict(i=np.int64(3), f=torch.tensor(0.5), s='a', none=None, nan=float('nan'),
+            many=[1, np.float32(2)])
     df = sweep(f, dict(x=[3, 1, 2]), [5, 4], tmp_path/'a.db', n_jobs=1, **quiet)
-    assert df.x.tolist()==[3, 3, 1, 1, 2, 2] and df.seed.tolist()==[5, 4]*3 and df.error.isna().all()
-    assert (df.i==3).all() and (df.f==0.5).all() and (df.s=='a').all() and df['none'].isna().all() and df.nan.isna().all() and df.many[0]==[1, 2.0]
+    assert df.x.tolist()==[3, 3, 1, 1, 2, 2] and df.seed.tolist()==[5, 4]*3
+    assert df.error.isna().all()
+    assert (df.i==3).all() and (df.f==0.5).all() and (df.s=='a').all() and df['none'].isna().all()
+    assert df.nan.isna().all() and df.many[0]==[1, 2.0]
 
-@pytest.mark.parametrize('out,msg', [(3, 'a dict'), (dict(x=1), 'another column'), (dict(y=object()), 'cannot be written down')])
+@pytest.mark.parametrize('out,msg', [(3, 'a dict'), (dict(x=1), 'another column'),
+    (dict(y=object()), 'cannot be written down')])
 def test_what_comes_out_must_fit(out, msg, tmp_path):
-    with pytest.warns(UserWarning, match='1 of 1 runs failed'): df = sweep(lambda x, seed: out, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    with pytest.warns(UserWarning, match='1 of 1 runs failed'):
+        df = sweep(lambda x, seed: out, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='f',
+            **quiet)
     assert msg in df.error[0]
 
 def test_failures_stay_apart_and_are_tried_again(tmp_path):
@@ -38,9 +51,13 @@ def test_failures_stay_apart_and_are_tried_again(tmp_path):
         with open(tries, 'a') as t: t.write(f'{x} ')
         if x==2 and not (tmp_path/'mended').exists(): raise RuntimeError('no luck')
         return dict(y=x)
-    with warnings.catch_warnings(): warnings.simplefilter('ignore'); df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    assert df.y.tolist()[::2]==[1, 3] and 'RuntimeError: no luck' in df.error[1] and 'in f' in df.error[1]
-    with pytest.warns(UserWarning, match='1 of 3'): sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, retry=False, **quiet)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    assert df.y.tolist()[::2]==[1, 3] and 'RuntimeError: no luck' in df.error[1]
+    assert 'in f' in df.error[1]
+    with pytest.warns(UserWarning, match='1 of 3'):
+        sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, retry=False, **quiet)
     (tmp_path/'mended').touch()
     assert sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet).error.isna().all()
     assert tries.read_text()=='1 2 3 2 '
@@ -50,16 +67,20 @@ def test_a_run_that_kills_its_process(tmp_path):
         if x==4: os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.05)
         return dict(y=x)
-    with pytest.warns(UserWarning, match='1 of 8 runs failed'): df = sweep(f, dict(x=list(range(8))), store=tmp_path/'a.db', n_jobs=2, **quiet)
+    with pytest.warns(UserWarning, match='1 of 8 runs failed'):
+        df = sweep(f, dict(x=list(range(8))), store=tmp_path/'a.db', n_jobs=2, **quiet)
     assert df.y.dropna().tolist()==[0, 1, 2, 3, 5, 6, 7] and 'died' in df.error[4]
 
 @pytest.mark.parametrize('seeds', [['1'], [None], [2**64], [0.5], True, [True], 'ab'])
 def test_seeds_are_whole_numbers(seeds, tmp_path):
-    with pytest.raises(ValueError, match='seeds'): sweep(square, dict(x=[1]), seeds, tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.raises(ValueError, match='seeds'):
+        sweep(square, dict(x=[1]), seeds, tmp_path/'a.db', n_jobs=1, **quiet)
     assert not (tmp_path/'a.db').exists()
 
 def test_seeds_of_numpy_and_torch(tmp_path):
-    for seeds in (np.arange(2), [np.int64(0), torch.tensor(1)], np.int64(2), range(2)): assert sweep(square, dict(x=[3]), seeds, tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[9, 10]
+    for seeds in (np.arange(2), [np.int64(0), torch.tensor(1)], np.int64(2), range(2)):
+        assert sweep(square, dict(x=[3]), seeds, tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[9,
+            10]
     with Store(tmp_path/'a.db') as s: assert sorted(k[1] for k in s.rows())==[0, 1]
 
 def test_a_run_that_exits_is_a_failure(tmp_path):
@@ -67,12 +88,14 @@ def test_a_run_that_exits_is_a_failure(tmp_path):
         if x==2: sys.exit(0)
         print('not a result')
         return dict(y='\udcff')
-    with pytest.warns(UserWarning, match='1 of 3'): df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='1 of 3'):
+        df = sweep(f, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     assert 'SystemExit' in df.error[1] and df.y[0]=='\udcff'
 
 def test_a_failure_does_not_replace_a_success(tmp_path):
     with Store(tmp_path/'a.db') as s:
-        s.add('f', '{}', 0, error='first'); s.add('f', '{}', 0, result='{"y": 1}'); s.add('f', '{}', 0, error='later')
+        s.add('f', '{}', 0, error='first')
+        s.add('f', '{}', 0, result='{"y": 1}'); s.add('f', '{}', 0, error='later')
         assert s.rows()['{}', 0]['result']=='{"y": 1}' and s.rows()['{}', 0]['error'] is None
 
 def test_closures_are_told_apart(tmp_path):
@@ -80,7 +103,8 @@ def test_closures_are_told_apart(tmp_path):
         def f(x, seed): return dict(y=k*x)
         return f
     sweep(make(1), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    with pytest.warns(UserWarning, match='have changed since'): sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='have changed since'):
+        sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 @pytest.mark.parametrize('grid', [dict(error=[1]), dict(seconds=[1])])
 def test_names_of_columns_are_taken(grid):
@@ -88,12 +112,16 @@ def test_names_of_columns_are_taken(grid):
 
 def test_as_parallel_config_says(tmp_path):
     def f(x, seed): return dict(pid=os.getpid())
-    with joblib.parallel_config(n_jobs=1): df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', **quiet)
+    with joblib.parallel_config(n_jobs=1):
+        df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', **quiet)
     assert set(df.pid)=={os.getpid()}
-    assert len(sweep(lambda what, seed: dict(y=what), dict(what=[1, 2]), store=tmp_path/'a.db', n_jobs=1, name='g', **quiet))==2 # any argument name will do
+    # any argument name will do
+    assert len(sweep(lambda what, seed: dict(y=what), dict(what=[1, 2]), store=tmp_path/'a.db',
+        n_jobs=1, name='g', **quiet))==2
 
 def test_settings_are_not_results(tmp_path):
-    df = sweep(lambda c, k, seed: dict(y=k), dict(c=['a'], k=[1, 2]), 2, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    df = sweep(lambda c, k, seed: dict(y=k), dict(c=['a'], k=[1, 2]), 2, tmp_path/'a.db', n_jobs=1,
+        name='f', **quiet)
     assert over_seeds(df, 'c').value.tolist()==['y']
     with pytest.raises(ValueError, match='level=95'): over_seeds(df, 'c', level=95)
 
@@ -105,12 +133,15 @@ def test_any_column_may_lie_along_the_axis():
     assert drawn.get_xdata().tolist()==[4, 16] and drawn.get_ydata().tolist()==[41, 161]
 
 def test_ticks_are_the_sizes_that_were_run():
-    df = pd.DataFrame([dict(n=n, kind=k, seed=s, y=n+s) for n in (4, 16, 64, 4096) for k in 'ab' for s in range(3)])
+    df = pd.DataFrame([dict(n=n, kind=k, seed=s, y=n+s) for n in (4, 16, 64, 4096) for k in 'ab'
+        for s in range(3)])
     ax = plot_sweep(df, 'n', 'y', 'kind', logx=True).axes[0]
-    assert ax.get_xscale()=='log' and [t.get_text() for t in ax.get_xticklabels()]==['4', '16', '64', '4,096']
+    assert ax.get_xscale()=='log'
+    assert [t.get_text() for t in ax.get_xticklabels()]==['4', '16', '64', '4,096']
     assert ax.get_xlim()[0] < 4 and 4096 < ax.get_xlim()[1]
     ax = plot_sweep(df, 'n', 'y').axes[0] # 4, 16 and 64 would lie on top of each other
-    assert ax.get_xscale()=='linear' and [t.get_text() for t in ax.get_xticklabels()]!=['4', '16', '64', '4,096']
+    assert ax.get_xscale()=='linear'
+    assert [t.get_text() for t in ax.get_xticklabels()]!=['4', '16', '64', '4,096']
     for bad in (df.assign(n=df.n-4), df.assign(n='a')):
         with pytest.raises(ValueError, match='logx'): plot_sweep(bad, 'n', 'y', logx=True)
 
@@ -120,7 +151,8 @@ def test_progress_in_lines(tmp_path, capsys):
     assert [l[:8] for l in said.err.splitlines()]==['1 of 3 r', '3 of 3 r'] and not said.out
     sweep(square, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, progress='lines')
     assert not capsys.readouterr().err # nothing was left to do
-    with pytest.raises(ValueError, match="progress='line'"): sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, progress='line')
+    with pytest.raises(ValueError, match="progress='line'"):
+        sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, progress='line')
 
 def test_a_row_with_nothing_in_it_is_run_again(tmp_path):
     sweep(square, dict(x=[2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
@@ -128,20 +160,25 @@ def test_a_row_with_nothing_in_it_is_run_again(tmp_path):
     assert sweep(square, dict(x=[2]), store=tmp_path/'a.db', n_jobs=1, retry=False, **quiet).y[0]==4
 
 def test_tensors_of_the_grid_are_numbers_in_the_table(tmp_path):
-    df = sweep(square, dict(x=[torch.tensor(2), torch.tensor(3)]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    df = sweep(square, dict(x=[torch.tensor(2), torch.tensor(3)]), store=tmp_path/'a.db', n_jobs=1,
+        **quiet)
     assert df.x.tolist()==[2, 3] and pd.api.types.is_integer_dtype(df.x)
 
 def test_changed_helpers_are_noticed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import importlib
-    code = "def helper(x): return {}*x\ndef run(x, seed): return dict(y=[helper(v) for v in [x]][0])\n"
+    code = (
+        "def helper(x): return {}*x\ndef run(x, seed): return dict(y=[helper(v) for v in [x]][0])\n"
+    )
     (tmp_path/'mine.py').write_text(code.format(2))
     import mine
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for _ in range(2): sweep(mine.run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    (tmp_path/'mine.py').write_text(code.format(1000)); importlib.invalidate_caches(); importlib.reload(mine)
-    with pytest.warns(UserWarning, match='have changed since'): sweep(mine.run, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    (tmp_path/'mine.py').write_text(code.format(1000))
+    importlib.invalidate_caches(); importlib.reload(mine)
+    with pytest.warns(UserWarning, match='have changed since'):
+        sweep(mine.run, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 class Times:
     def __init__(self, k): self.k = k
@@ -149,10 +186,12 @@ class Times:
 
 def test_methods_of_other_objects_are_told_apart(tmp_path):
     sweep(Times(1).run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    with pytest.warns(UserWarning, match='have changed since'): sweep(Times(200).run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='have changed since'):
+        sweep(Times(200).run, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 def test_other_columns_are_no_seeds(tmp_path):
-    df = sweep(lambda x, y, seed: dict(out=100*y+seed), dict(x=[1, 2], y=[0, 1]), 3, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    df = sweep(lambda x, y, seed: dict(out=100*y+seed), dict(x=[1, 2], y=[0, 1]), 3,
+        tmp_path/'a.db', n_jobs=1, name='f', **quiet)
     for f in (lambda: over_seeds(df, 'x'), lambda: plot_sweep(df, 'x', 'out')):
         with pytest.warns(UserWarning, match='by: y varies'): f()
     with warnings.catch_warnings():
@@ -161,53 +200,69 @@ def test_other_columns_are_no_seeds(tmp_path):
     with pytest.raises(ValueError, match='by: name the column'): over_seeds(df, [])
 
 def test_nothing_is_left_out_of_the_figure(tmp_path):
-    df = sweep(lambda x, seed: dict(out=seed), dict(x=[None, 1, 2]), 2, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
-    assert [t.get_text() for t in plot_sweep(df, 'x', 'out').axes[0].get_xticklabels()]==['None', '1', '2']
+    df = sweep(lambda x, seed: dict(out=seed), dict(x=[None, 1, 2]), 2, tmp_path/'a.db', n_jobs=1,
+        name='f', **quiet)
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'out').axes[0].get_xticklabels()]==['None',
+        '1', '2']
     df = pd.DataFrame([dict(x=x, seed=s, y=s) for x in (True, False) for s in range(2)])
-    assert [t.get_text() for t in plot_sweep(df, 'x', 'y').axes[0].get_xticklabels()]==['True', 'False']
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'y').axes[0].get_xticklabels()]==['True',
+        'False']
     df = pd.DataFrame([dict(x=x, seed=s, y=s) for x in (1e4, 1e6, 1e8) for s in range(2)])
-    assert [t.get_text() for t in plot_sweep(df, 'x', 'y', logx=True).axes[0].get_xticklabels()]==['10,000', '1,000,000', '100,000,000']
-    with pytest.raises(ValueError, match='no run succeeded'): plot_sweep(pd.DataFrame([dict(x=1, seed=0, error='no')]), 'x', 'y')
+    assert [t.get_text() for t in plot_sweep(df, 'x', 'y', logx=True).axes[0].get_xticklabels()]==[
+        '10,000', '1,000,000', '100,000,000']
+    with pytest.raises(ValueError, match='no run succeeded'):
+        plot_sweep(pd.DataFrame([dict(x=1, seed=0, error='no')]), 'x', 'y')
 
 def test_truth_values_are_summed_up(tmp_path):
-    df = sweep(lambda x, seed: dict(ok=seed==0), dict(x=[1]), 4, tmp_path/'a.db', n_jobs=1, name='f', **quiet)
+    df = sweep(lambda x, seed: dict(ok=seed==0), dict(x=[1]), 4, tmp_path/'a.db', n_jobs=1,
+        name='f', **quiet)
     got = over_seeds(df, 'x').iloc[0]
     assert (got.value, got.n, got['mean'])==('ok', 4, 0.25)
 
 def test_functions_without_a_name_need_one(tmp_path):
     from functools import partial
     for f in (lambda x, seed: dict(y=1), partial(square, 3)):
-        with pytest.raises(ValueError, match='name='): sweep(f, dict(x=[1]) if not isinstance(f, partial) else [{}], store=tmp_path/'a.db', n_jobs=1, **quiet)
-    assert sweep(partial(square, 3), [{}], store=tmp_path/'a.db', n_jobs=1, name='three', **quiet).y[0]==9
+        with pytest.raises(ValueError, match='name='):
+            sweep(f, dict(x=[1]) if not isinstance(f, partial) else [{}], store=tmp_path/'a.db',
+                n_jobs=1, **quiet)
+    assert sweep(partial(square, 3), [{}], store=tmp_path/'a.db', n_jobs=1, name='three',
+        **quiet).y[0]==9
 
 def test_large_grids_are_quick_to_read():
     assert len(cells_of(dict(a=list(range(200)), b=list(range(100))), 1))==20_000
 
 def test_several_sweeps_in_one_store(tmp_path):
     a = sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    b = sweep(lambda x, seed: dict(y=-x), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, name='other', **quiet)
+    b = sweep(lambda x, seed: dict(y=-x), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1,
+        name='other', **quiet)
     assert a.y[0]==1 and b.y[0]==-1
     with Store(tmp_path/'a.db') as s: assert s.names()==['other', 'square']
 
 def test_stores_that_are_none(tmp_path):
     with sqlite3.connect(tmp_path/'same.db') as c: c.execute('CREATE TABLE runs (x)')
     with pytest.raises(ValueError, match='another table'): Store(tmp_path/'same.db')
-    with sqlite3.connect(tmp_path/'same.db') as c: assert c.execute('PRAGMA user_version').fetchone()==(0,)
+    with sqlite3.connect(tmp_path/'same.db') as c:
+        assert c.execute('PRAGMA user_version').fetchone()==(0,)
     (tmp_path/'text').write_text('not a database, but long enough to be one'*50)
     with sqlite3.connect(tmp_path/'foreign.db') as c: c.execute('CREATE TABLE mine (x)')
-    for f,msg in (('text', 'cannot be used'), ('foreign.db', 'no store'), ('nowhere/a.db', 'no folder')):
-        with pytest.raises(ValueError, match=msg): sweep(square, dict(x=[1]), store=tmp_path/f, **quiet)
+    for f,msg in (('text', 'cannot be used'), ('foreign.db', 'no store'),
+            ('nowhere/a.db', 'no folder')):
+        with pytest.raises(ValueError, match=msg):
+            sweep(square, dict(x=[1]), store=tmp_path/f, **quiet)
     assert (tmp_path/'text').read_text().startswith('not a database')
-    with sqlite3.connect(tmp_path/'foreign.db') as c: assert [r[0] for r in c.execute('SELECT name FROM sqlite_master')]==['mine']
+    with sqlite3.connect(tmp_path/'foreign.db') as c:
+        assert [r[0] for r in c.execute('SELECT name FROM sqlite_master')]==['mine']
 
 def test_interrupted_by_hand(tmp_path):
     def f(x, seed):
         if x==3 and not (tmp_path/'on').exists(): raise KeyboardInterrupt
         return dict(y=x)
-    with pytest.raises(KeyboardInterrupt): sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     with Store(tmp_path/'a.db') as s: assert len(s.rows())==2
     (tmp_path/'on').touch()
-    assert sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[1, 2, 3, 4]
+    assert sweep(f, dict(x=[1, 2, 3, 4]), store=tmp_path/'a.db', n_jobs=1, **quiet).y.tolist()==[1,
+        2, 3, 4]
 
 DRIVER = textwrap.dedent('''
     import time
@@ -217,7 +272,9 @@ DRIVER = textwrap.dedent('''
         with open('ran', 'a') as f: f.write(f'{x} ')
         time.sleep(0.03)
         return dict(y=x*x)
-    if __name__=='__main__': print(sweep(slow, dict(x=list(range(40))), store='a.db', n_jobs=2, progress=False).y.sum())
+    if __name__=='__main__':
+        df = sweep(slow, dict(x=list(range(40))), store='a.db', n_jobs=2, progress=False)
+        print(df.y.sum())
 ''')
 
 @pytest.mark.parametrize('seed', range(3))
@@ -227,14 +284,17 @@ def test_driver_killed_at_any_moment(seed, tmp_path):
     def read():
         with Store(tmp_path/'a.db') as s: return s.rows()
     for _ in range(3):
-        p = subprocess.Popen([sys.executable, 'driver.py'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        p = subprocess.Popen([sys.executable, 'driver.py'], cwd=tmp_path, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         n,stop = len(rows),wait.randint(1, 10)
         while p.poll() is None and len(read()) < n+stop: time.sleep(wait.random()*0.02)
         p.send_signal(signal.SIGKILL); p.wait()
         now = read() # whole, and with all that was there
-        assert {k: now[k] for k in rows}==rows and all(json.loads(r['result']) for r in now.values())
+        assert {k: now[k] for k in rows}==rows
+        assert all(json.loads(r['result']) for r in now.values())
         rows = now
-    assert subprocess.run([sys.executable, 'driver.py'], cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout.strip()==str(sum(x*x for x in range(40)))
+    assert subprocess.run([sys.executable, 'driver.py'], cwd=tmp_path, capture_output=True,
+        text=True, timeout=120).stdout.strip()==str(sum(x*x for x in range(40)))
     assert {k: v for k,v in read().items() if k in rows}==rows and len(read())==40
     ran = list(map(int, (tmp_path/'ran').read_text().split()))
     assert set(ran)==set(range(40)) and len(ran) <= 40+3*4 # only what was on its way is done again
@@ -252,23 +312,36 @@ def test_spread_leaves_failures_out_and_names_columns():
     df = pd.DataFrame(dict(c=['a']*3, seed=range(3), y=[1., 2., 9.], error=[None, None, 'oh']))
     assert over_seeds(df, 'c').iloc[0]['n']==2 and over_seeds(df, 'c', 'y').iloc[0]['mean']==1.5
     with pytest.raises(ValueError, match="no column 'd'"): over_seeds(df, 'd')
-    with pytest.raises(ValueError, match='nothing to draw'): plot_sweep(df.assign(error='x'), 'c', 'y')
+    with pytest.raises(ValueError, match='nothing to draw'):
+        plot_sweep(df.assign(error='x'), 'c', 'y')
 
-@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'), ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1', "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'), ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in'), ('experiment="forget"\ngrid=3', 'must be a section'), ('experiment="forget"\nfixed=[1]', 'must be a section')])
+@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'),
+    ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1',
+    "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'),
+    ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in'), ('experiment="forget"\ngrid=3',
+    'must be a section'), ('experiment="forget"\nfixed=[1]', 'must be a section')])
 def test_bad_configurations(text, msg, tmp_path):
     (tmp_path/'c.toml').write_text(text)
     with pytest.raises(ValueError, match=msg): read_config(tmp_path/'c.toml')
 
 def test_from_the_command_line(tmp_path):
-    (tmp_path/'mine.py').write_text("def f(x, seed):\n    if x==2 and seed==1: raise ValueError('oh no')\n    return dict(y=x+seed)\n")
+    (tmp_path / 'mine.py').write_text(
+        "def f(x, seed):\n    if x==2 and seed==1: raise ValueError('oh no')\n    return "
+        "dict(y=x+seed)\n"
+    )
     (tmp_path/'c.toml').write_text('experiment = "mine:f"\nseeds = 2\n[grid]\nx = [1, 2]\n')
-    def run(*more): return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()', 'sweep', 'c.toml', '--store', 'a.db', '--jobs', '1', *more], cwd=tmp_path, capture_output=True, text=True)
+    def run(*more):
+        return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()',
+            'sweep', 'c.toml', '--store', 'a.db', '--jobs', '1', *more], cwd=tmp_path,
+            capture_output=True, text=True)
     r = run()
-    assert r.returncode==1 and '3 of 4 runs are done' in r.stdout and '1 of 4 runs failed' in r.stderr and 'Traceback' not in r.stderr
+    assert r.returncode == 1 and '3 of 4 runs are done' in r.stdout
+    assert '1 of 4 runs failed' in r.stderr and 'Traceback' not in r.stderr
     assert run().returncode==2 and 'already has 4 rows' in run().stderr
     (tmp_path/'mine.py').write_text('def f(x, seed): return dict(y=x+seed)\n')
     r = run('--resume', '--json')
-    assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3] and 'have changed since' in r.stderr
+    assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3]
+    assert 'have changed since' in r.stderr
     (tmp_path/'c.toml').write_text('experiment = "mine:g"\n')
     r = run('--resume')
     assert r.returncode==2 and r.stderr.count('\n')==1 and 'cannot be imported' in r.stderr
@@ -279,10 +352,14 @@ def test_from_the_command_line(tmp_path):
 def cluster(tmp_path):
     pytest.importorskip('distributed')
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)}
-    start = lambda *a: subprocess.Popen([sys.executable, '-m', *a], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    start = lambda *a: subprocess.Popen([sys.executable, '-m', *a], cwd=tmp_path, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     where = tmp_path/'scheduler.json'
-    ps = [start('distributed.cli.dask_scheduler', '--host', '127.0.0.1', '--port', '0', '--no-dashboard', '--scheduler-file', str(where))]
-    ps += [start('distributed.cli.dask_worker', '--scheduler-file', str(where), '--nthreads', '1', '--no-nanny', '--no-dashboard', '--name', f'w{i}', '--local-directory', str(tmp_path)) for i in (0, 1)]
+    ps = [start('distributed.cli.dask_scheduler', '--host', '127.0.0.1', '--port', '0',
+        '--no-dashboard', '--scheduler-file', str(where))]
+    ps += [start('distributed.cli.dask_worker', '--scheduler-file', str(where), '--nthreads', '1',
+        '--no-nanny', '--no-dashboard', '--name', f'w{i}', '--local-directory', str(tmp_path))
+        for i in (0, 1)]
     from distributed import Client
     client = Client(scheduler_file=str(where), timeout=60)
     try:
@@ -307,14 +384,17 @@ def test_a_worker_lost_in_mid_sweep(cluster, tmp_path):
             time.sleep(0.05)
         workers[0].send_signal(signal.SIGKILL)
     t = threading.Thread(target=kill); t.start()
-    with joblib.parallel_config('dask'): df = sweep(slow, dict(x=list(range(12))), 2, tmp_path/'a.db', **quiet)
+    with joblib.parallel_config('dask'):
+        df = sweep(slow, dict(x=list(range(12))), 2, tmp_path/'a.db', **quiet)
     t.join()
-    assert workers[0].poll() is not None and df.error.isna().all() and df.y.tolist()==[x+s for x in range(12) for s in (0, 1)]
+    assert workers[0].poll() is not None and df.error.isna().all()
+    assert df.y.tolist()==[x+s for x in range(12) for s in (0, 1)]
     assert {p.pid for p in workers}==set(df.pid) # both had worked
     with Store(tmp_path/'a.db') as s: assert len(s.rows())==24
 
 def test_backends_that_give_no_rows_before_the_end(tmp_path):
-    with joblib.parallel_config('multiprocessing', n_jobs=2): df = sweep(square, dict(x=[1, 2, 3, 4, 5]), 1, tmp_path/'a.db', **quiet)
+    with joblib.parallel_config('multiprocessing', n_jobs=2):
+        df = sweep(square, dict(x=[1, 2, 3, 4, 5]), 1, tmp_path/'a.db', **quiet)
     assert df.y.tolist()==[1, 4, 9, 16, 25]
 
 def test_on_ray(tmp_path):
@@ -323,13 +403,15 @@ def test_on_ray(tmp_path):
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         register_ray()
-        with joblib.parallel_config('ray'): df = sweep(square, dict(x=[1, 2, 3]), 2, tmp_path/'a.db', **quiet)
+        with joblib.parallel_config('ray'):
+            df = sweep(square, dict(x=[1, 2, 3]), 2, tmp_path/'a.db', **quiet)
     finally: ray.shutdown()
     assert df.y.tolist()==[1, 2, 4, 5, 9, 10]
 
 def test_experiments_have_names():
     assert find_experiment('recycle').__name__=='recycle_cell'
-    for bad,msg in (('nope', 'unknown'), ('no.such:f', 'cannot be imported'), ('math:pi', 'no function')):
+    for bad,msg in (('nope', 'unknown'), ('no.such:f', 'cannot be imported'),
+            ('math:pi', 'no function')):
         with pytest.raises(ValueError, match=msg): find_experiment(bad)
 
 def takes(x, seed=0):
@@ -345,7 +427,8 @@ def test_whatever_a_run_raises_is_its_own_failure(tmp_path):
     def f(x, seed):
         if x==1: raise GeneratorExit('odd')
         return dict(y=x)
-    with pytest.warns(UserWarning, match='1 of 2'): df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.warns(UserWarning, match='1 of 2'):
+        df = sweep(f, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     assert 'GeneratorExit' in df.error[0] and df.y[1]==2
 
 def test_what_a_function_was_made_with_counts(tmp_path):
@@ -358,30 +441,44 @@ def test_what_a_function_was_made_with_counts(tmp_path):
     with pytest.warns(UserWarning, match='have changed since'): run(partial(f, k=3))
     def made(held): return lambda x, seed: dict(y=held[0])
     sweep(made([1]), dict(x=[1]), store=tmp_path/'b.db', n_jobs=1, name='f', **quiet)
-    with pytest.warns(UserWarning, match='have changed since'): sweep(made([5]), dict(x=[1]), store=tmp_path/'b.db', n_jobs=1, name='f', **quiet)
+    with pytest.warns(UserWarning, match='have changed since'):
+        sweep(made([5]), dict(x=[1]), store=tmp_path/'b.db', n_jobs=1, name='f', **quiet)
 
 def test_a_store_that_cannot_be_written_is_said_first(tmp_path):
     sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     (tmp_path/'a.db').chmod(0o444)
     if os.access(tmp_path/'a.db', os.W_OK): pytest.skip('this user may write to everything')
-    with pytest.raises(ValueError, match='cannot be written'): sweep(square, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    with pytest.raises(ValueError, match='cannot be written'):
+        sweep(square, dict(x=[1, 2]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 def test_wrong_names_and_columns(tmp_path):
     df = sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
-    for f,msg in ((lambda: sweep(3, {}, store=tmp_path/'a.db'), 'fn=3'), (lambda: sweep(square, dict(x=[1]), store=tmp_path/'a.db', name=3), 'name=3'), (lambda: sweep(square, dict(x=[1]), store=None), 'store=None'),
-                  (lambda: sweep(square, dict(x=[1]), store=':memory:'), 'path of a file'), (lambda: plot_sweep(df, 'nope', 'y'), "no column 'nope'"), (lambda: plot_sweep(df, 'y', 'y'), 'both'), (lambda: over_seeds(df.assign(s='a'), 'x', 's'), 'no numbers')):
+    for f,msg in ((lambda: sweep(3, {}, store=tmp_path/'a.db'), 'fn=3'),
+            (lambda: sweep(square, dict(x=[1]), store=tmp_path/'a.db', name=3), 'name=3'),
+            (lambda: sweep(square, dict(x=[1]), store=None), 'store=None'),
+                  (lambda: sweep(square, dict(x=[1]), store=':memory:'), 'path of a file'),
+                  (lambda: plot_sweep(df, 'nope', 'y'), "no column 'nope'"),
+                  (lambda: plot_sweep(df, 'y', 'y'), 'both'),
+                  (lambda: over_seeds(df.assign(s='a'), 'x', 's'), 'no numbers')):
         with pytest.raises(ValueError, match=msg): f()
-    assert list(plot_sweep(df, 'x', 'y').axes[0].containers[0].lines[0].get_xdata())==[1, 2] # from left to right, whatever the order of the grid
-    with sqlite3.connect(tmp_path/'a.db') as db: db.execute("UPDATE runs SET result='{broken' WHERE cell LIKE '%1%'")
-    with pytest.raises(ValueError, match='is damaged'): sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
+    # from left to right, whatever the order of the grid
+    assert list(plot_sweep(df, 'x', 'y').axes[0].containers[0].lines[0].get_xdata())==[1, 2]
+    with sqlite3.connect(tmp_path/'a.db') as db:
+        db.execute("UPDATE runs SET result='{broken' WHERE cell LIKE '%1%'")
+    with pytest.raises(ValueError, match='is damaged'):
+        sweep(square, dict(x=[2, 1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
 def test_the_line_that_names_the_exception():
     from forgetprune.commands import _what_failed
     try:
         try: raise ZeroDivisionError
         except ZeroDivisionError as e: raise KeyError('a\n  b') from e
-    except KeyError: assert _what_failed(__import__('traceback').format_exc()).startswith('KeyError')
-    assert _what_failed('the process of this run died: one\n\nDetailed tracebacks ...')=='the process of this run died: one'
+    except KeyError: assert _what_failed(__import__('traceback').format_exc()).startswith(
+        'KeyError')
+    assert (
+        _what_failed('the process of this run died: one\n\nDetailed tracebacks ...')
+        == 'the process of this run died: one'
+    )
 
 def test_the_command_says_why_runs_failed_and_writes_json(tmp_path):
     (tmp_path/'toy.py').write_text("""def f(x, seed):
@@ -393,11 +490,15 @@ k = K()
 """)
     def run(text, *args):
         (tmp_path/'c.toml').write_text(text)
-        return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()', 'sweep', 'c.toml', '--store', 's.db', '--jobs', '1', *args], cwd=tmp_path, capture_output=True, text=True)
+        return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()',
+            'sweep', 'c.toml', '--store', 's.db', '--jobs', '1', *args], cwd=tmp_path,
+            capture_output=True, text=True)
     r = run('experiment = "toy:f"\n[grid]\nx = [1, 2, 3]')
-    assert r.returncode==1 and '1 failed: RuntimeError: three is too much' in r.stderr and '--resume' in r.stderr
+    assert r.returncode == 1 and '1 failed: RuntimeError: three is too much' in r.stderr
+    assert '--resume' in r.stderr
     r = run('experiment = "toy:f"\n[grid]\nx = [1, 2]', '--resume', '--json')
-    assert [row['y'] for row in json.loads(r.stdout, parse_constant=lambda v: 1/0)]==[None, 2] # only what was asked for, and no NaN
+    # only what was asked for, and no NaN
+    assert [row['y'] for row in json.loads(r.stdout, parse_constant=lambda v: 1/0)]==[None, 2]
     assert json.loads(r.stdout)[0]['many']==[1, None] and '1 of' not in r.stdout
     assert 'add name' in run('experiment = "toy:k"\n[grid]\nx = [1]', '--resume').stderr
     assert 'name = 3' in run('experiment = "toy:f"\nname = 3\n[grid]\nx = [1]').stderr

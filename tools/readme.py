@@ -1,6 +1,6 @@
-"""README.md from nbs/index.ipynb: text as it is, code fenced, printed output indented, pictures as files.
+"""README.md from nbs/index.ipynb: text as it is, code fenced, output indented, pictures as files.
 
-    python tools/readme.py [FOLDER]     # writes README.md and README_files/ there; the repository by default
+    python tools/readme.py [FOLDER] # writes README.md and README_files/ there, or here
 """
 import base64, json, re, sys
 from pathlib import Path
@@ -12,16 +12,18 @@ def readme(nb:dict):
     parts,pictures = ['<!-- Made from nbs/index.ipynb by `make lib`: edit that. -->'],{}
     for cell in nb['cells']:
         src = ''.join(cell['source'])
-        if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d\w*\.ipynb)\)', r'](nbs/\1)', src).replace('](../', ']('))
+        if cell['cell_type']=='markdown': parts.append(re.sub(r'\]\((\d\d\w*\.ipynb)\)',
+            r'](nbs/\1)', src).replace('](../', ']('))
         else:
-            alt = re.search(r'^#\|\s*fig-alt: (.*)', src, re.M)
+            alt = ' '.join(re.findall(r'^#\|\s*fig-alt: (.*)', src, re.M))
             code = '\n'.join(l for l in src.split('\n') if not l.startswith('#|'))
             parts.append(f'```python\n{code}\n```')
             for o in cell['outputs']:
                 data = o.get('data', {})
                 if png := data.get('image/png'):
-                    pictures[name := f'README_files/{len(pictures)}.png'] = base64.b64decode(''.join(png))
-                    parts.append(f'![{alt[1] if alt else "Figure"}]({name})')
+                    pictures[name := f'README_files/{len(pictures)}.png'] = base64.b64decode(
+                        ''.join(png))
+                    parts.append(f'![{alt or "Figure"}]({name})')
                 else:
                     text = ''.join(o.get('text') or data.get('text/plain', '')).rstrip()
                     if text: parts.append('\n'.join('    '+l for l in text.splitlines()))

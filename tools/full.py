@@ -1,0 +1,94 @@
+"""Run chapters in full, one after the other, store their outputs, and say what moved.
+
+    python tools/full.py [NAME ...]     # file names without ending, modules, numbers; default: all
+
+Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
+A chapter that fails keeps the outputs that it had, and the others go on. What moved is said output
+by output: the first line that differs, as it was and as it is.
+"""
+import argparse, json, os, re, shutil, subprocess, sys, time
+from pathlib import Path
+
+repo = Path(__file__).resolve().parents[1]
+code = '''import sys, torch
+from nbdev.test import test_nb
+torch.manual_seed(0)
+ok,_ = test_nb(sys.argv[1], skip_flags=['notest'], force_flags=['slow'], save=True,
+    cell_timeout=3600)
+sys.exit(not ok)'''
+
+def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
+
+def order(nbs=repo/'nbs'):
+    "Names of the chapters: the ground, then as the index has them, then the index"
+    text = '\n'.join(''.join(c['source']) for c in cells(nbs/'index.ipynb'))
+    names = list(dict.fromkeys(re.findall(r'\]\((\d\d\w*)\.ipynb\)', text)))
+    listed = [n for n in names if n[0]=='0']+[n for n in names if n[0]!='0']
+    return [*sorted(set(p.stem for p in nbs.glob('[0-9]*.ipynb'))-set(listed)), *listed, 'index']
+
+def chosen(wanted, names, nbs=repo/'nbs'):
+    "The chapters that these words name, in order; ends with a word on the first that names none"
+    res = set()
+    for w in wanted:
+        found = [n for n in names if w in (n, n.split('_')[0], n.partition('_')[2])
+            or any(f'default_exp {w}' in ''.join(c['source']).split('\n')[0] for c in
+                cells(nbs/f'{n}.ipynb'))]
+        if not found: sys.exit(f'{w}: there is no such chapter; there are {", ".join(names)}')
+        res |= set(found)
+    return [n for n in names if n in res]
+
+def shown(cell):
+    "What a cell shows: a list of texts, and of pictures"
+    res = []
+    for o in cell.get('outputs', []):
+        data = o.get('data', {})
+        if o.get('name')=='stderr': continue
+        if 'image/png' in data: res.append(('picture', ''.join(data['image/png'])))
+        elif 'text/html' in data and '_anim_img' in ''.join(data['text/html']):
+            res.append(('picture', ''.join(data['text/html'])))
+        else: res.append(('text', ''.join(o.get('text') or data.get('text/plain', ''))))
+    return res
+
+def moved(before, after):
+    "Lines that say which outputs differ; ids of objects and seconds are not compared"
+    plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s)
+    old = {c.get('id', i): shown(c) for i,c in enumerate(before)}
+    res = []
+    for i,c in enumerate(after):
+        if c['cell_type']!='code': continue
+        a,b = old.get(c.get('id', i), []),shown(c)
+        if len(a)!=len(b):
+            res.append(f'  cell {i}: {len(a)} outputs before, {len(b)} now')
+            continue
+        for (kind,x),(_,y) in zip(a, b):
+            if plain(x)==plain(y): continue
+            if kind=='picture': res.append(f'  cell {i}: the picture'); continue
+            pairs = zip(x.split('\n'), y.split('\n'))
+            u,v = next(((u, v) for u,v in pairs if u!=v), ('', y[-80:]))
+            at = f'  cell {i}: '
+            res += [f'{at}was {u.strip()[:100]}', f'{" "*len(at)} is {v.strip()[:100]}']
+    return res
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('names', nargs='*')
+    names = order()
+    todo,failed = chosen(p.parse_args().names, names) or names,[]
+    for n in todo:
+        nb,t = repo/'nbs'/f'{n}.ipynb',time.time()
+        tmp = nb.with_name(f'.{n}.full.ipynb')
+        shutil.copy(nb, tmp)
+        try:
+            rc = subprocess.run([sys.executable, '-c', code, str(tmp)], cwd=nb.parent,
+                env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
+            before,after = cells(nb),cells(tmp)
+            if rc==0: tmp.replace(nb)
+        finally: tmp.unlink(missing_ok=True)
+        if rc: failed.append(n); print(f'{n}: FAILED', flush=True); continue
+        lines = moved(before, after)
+        print(f'{n}: {time.time()-t:,.0f} s, {"nothing moved" if not lines else "moved:"}',
+            *lines, sep='\n', flush=True)
+    sys.exit(f'failed: {", ".join(failed)}' if failed else 0)
+
+if __name__=='__main__': main()
