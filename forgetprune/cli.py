@@ -35,8 +35,7 @@ def _only_listed():
     app = typer.Typer(help='Find out what a network knows, and make it forget.', **_calm)
     @app.callback()
     def options(version:bool=typer.Option(False, '--version', help='Print the version.',
-            is_eager=True,
-                                          callback=_print_version)): pass
+            is_eager=True, callback=_print_version)): pass
     for name,what in summaries().items(): app.command(name, help=what)(lambda: None)
     return app
 

@@ -115,6 +115,13 @@ def is_linear(
     "Do the weights of `m` multiply its inputs? `Linear`, `Conv2d` or Transformers' `Conv1D`"
     return any(k.fits(m) for k in kinds)
 
+def stacked(
+    m:nn.Module # any module
+)->bool:
+    "Does a parameter of `m` itself hold several matrices, as experts of a mixture are kept?"
+    if isinstance(m, nn.modules.conv._ConvNd): return False
+    return any(p.ndim > 2 for p in m.parameters(recurse=False))
+
 # %% ../nbs/03_layers.ipynb #0c013536
 @contextmanager
 def _undisturbed(model):

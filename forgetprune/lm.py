@@ -22,7 +22,7 @@ from .blocks import named_blocks
 from .cut import Cut, largest
 from .data import TensorDL, batches
 from .figures import dashes, finished, round_log_ticks, viridis
-from .layers import kind, layers_of, pick_layers
+from .layers import kind, layers_of, pick_layers, stacked
 from .neurons import neuron_cut, top_neurons
 from .rivals import get_scores
 from .scores import two_means
@@ -161,11 +161,8 @@ def _ends(m):
 
 def _warn_of_stacks(m, inside, known):
     "A word if there are parameters that hold several matrices"
-    def stacked(l):
-        if id(l) not in inside or id(l) in known or isinstance(l, nn.modules.conv._ConvNd):
-            return False
-        return any(p.ndim > 2 for p in l.parameters(recurse=False))
-    if many := [n for n,l in m.named_modules() if stacked(l)]:
+    mine = lambda l: id(l) in inside and id(l) not in known
+    if many := [n for n,l in m.named_modules() if mine(l) and stacked(l)]:
         others = ' and others' if many[1:] else ''
         warnings.warn(f'{many[0]}{others} holds several matrices in one parameter (a mixture of '
                       'experts?), which are neither scored nor cut', stacklevel=3)

@@ -20,7 +20,9 @@ def pytest_addoption(parser):
         help='run one notebook (its module, its file name, or its number) and its tests')
 
 def pytest_collection_modifyitems(config, items):
-    "With --chapter, keep its notebook and the file of tests of its module"
+    "Mark what needs a browser; with --chapter, keep its notebook and the tests of its module"
+    for i in items:
+        if 'browser' in i.fixturenames: i.add_marker('browser')
     name = config.getoption('--chapter')
     if not name: return
     here = Path(__file__).parent

@@ -45,12 +45,13 @@ def works(sh, env, tmp_path):
     out = sh(env/'bin'/'forgetprune', 'forget', '--target', 7, '--data', 'digits', '--path',
         tmp_path/'data', '--out', 'o', cwd=away)
     assert 'as trained' in out and (away/'o'/'report.html').exists()
-    meta = sh(python, '-m', 'pip', 'show', '--verbose', 'forgetprune', cwd=away)
+    meta = sh(python, '-m', 'pip', 'show', '--verbose', 'forgetprune',
+        cwd=away)
     cfg = configparser.ConfigParser(interpolation=None); cfg.read(repo/'settings.ini')
     assert cfg['DEFAULT']['description'] in meta and 'Apache-2.0' in meta and 'torch' in meta
     assert cfg['DEFAULT']['repository'] in meta and 'Programming Language :: Python' in meta
     page = sh(python, '-c', 'from importlib.metadata import metadata; '
-        'print(metadata("forgetprune").get_payload() or metadata("forgetprune")["Description"])', cwd=away)
+        'm = metadata("forgetprune"); print(m.get_payload() or m["Description"])', cwd=away)
     assert '# forgetprune' in page and '](nbs/' not in page and '](README_files' not in page
 
 def test_the_package_installs(installed, tmp_path):

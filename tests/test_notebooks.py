@@ -11,9 +11,11 @@ def as_it_was():
     "What a notebook may change in a process, put back after it"
     env,path,modules = dict(os.environ),list(sys.path),set(sys.modules)
     interrupt = signal.getsignal(signal.SIGINT)
+    said = warnings.formatwarning
     threads,kind = torch.get_num_threads(),torch.get_default_dtype()
     with warnings.catch_warnings(), matplotlib.rc_context(): yield
     plt.close('all')
+    warnings.formatwarning = said
     signal.signal(signal.SIGINT, interrupt)
     torch.set_num_threads(threads); torch.set_default_dtype(kind)
     os.environ.clear(); os.environ.update(env)

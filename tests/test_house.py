@@ -1,0 +1,179 @@
+"The house: imports run down, nothing private is borrowed, nothing is required that is not used"
+import ast, json, re, subprocess, sys
+from configparser import ConfigParser
+from pathlib import Path
+import pytest, torch
+
+repo = Path(__file__).resolve().parents[1]
+notebooks = sorted((repo/'nbs').glob('[0-9]*.ipynb'))
+
+def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
+def source(c): return ''.join(c['source'])
+def exported(c): return bool(re.match(r'#\|\s*exporti?\b', source(c)))
+def module_of(nb):
+    return next((m[1] for c in cells(nb) if (m := re.match(r'#\|\s*default_exp (\w+)', source(c)))),
+        None)
+
+order = [m for nb in notebooks if (m := module_of(nb))] # from the ground up
+trees = {m: ast.parse((repo/'forgetprune'/f'{m}.py').read_text(encoding='utf-8')) for m in order}
+
+def ours(tree):
+    "Pairs of a module of ours and a name that is imported from it, wherever the import stands"
+    for n in ast.walk(tree):
+        if isinstance(n, ast.ImportFrom):
+            whence = '.'.join(filter(None, ['forgetprune' if n.level else '', n.module]))
+            if whence.startswith('forgetprune.'):
+                for a in n.names: yield whence.split('.')[1], a.name
+            elif whence=='forgetprune':
+                for a in n.names: yield a.name, None
+        elif isinstance(n, ast.Import):
+            for a in n.names:
+                if a.name.startswith('forgetprune.'): yield a.name.split('.')[1], None
+
+def test_every_module_has_a_chapter():
+    made = {p.stem for p in (repo/'forgetprune').glob('[a-z]*.py')}-{'all'}
+    assert made==set(order) and len(order)==len(set(order))
+
+def test_imports_run_down():
+    assert sum(len(list(ours(t))) for t in trees.values()) > 100 # they are seen
+    up = [(m, o) for i,m in enumerate(order) for o,_ in ours(trees[m]) if o in order[i:]]
+    assert not up, up
+
+@pytest.mark.parametrize('text,bad', [('from forgetprune.recycle import Recycle', True),
+    ('def f():\n    from forgetprune.recycle import Recycle', True),
+    ('import forgetprune.recycle', True), ('from .recycle import Recycle', True),
+    ('from . import recycle', True), ('from forgetprune.data import get_dls', False)])
+def test_an_import_that_runs_up_is_seen(text, bad):
+    at = order.index('cut')
+    assert any(o in order[at:] for o,_ in ours(ast.parse(text)))==bad
+
+def private(name): return name.startswith('_') and not name.startswith('__')
+
+def defined(tree):
+    "Private names that a module makes: functions, classes, variables, attributes"
+    for n in ast.walk(tree):
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and private(n.name): yield n.name
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and private(n.id): yield n.id
+        if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and private(n.attr):
+            yield n.attr
+
+def test_nothing_private_is_borrowed():
+    "Neither imported from another module, nor reached for in one of its objects"
+    has = {m: set(defined(t)) for m,t in trees.items()}
+    theirs = vars(torch.nn.Module()) # PyTorch's
+    borrowed = [(m, o, n) for m,t in trees.items() for o,n in ours(t) if n and private(n)]
+    for m,t in trees.items():
+        for n in ast.walk(t):
+            if not (isinstance(n, ast.Attribute) and private(n.attr)): continue
+            if n.attr in has[m] or n.attr in theirs: continue
+            borrowed += [(m, o, n.attr) for o in order if n.attr in has[o]]
+    assert not borrowed, borrowed
+
+imported_as = {'scikit-learn': 'sklearn'}
+
+def test_what_is_required_is_used_and_what_is_used_is_required():
+    cfg = ConfigParser(interpolation=None); cfg.read(repo/'settings.ini', encoding='utf-8')
+    names = lambda key: {imported_as.get(n, n) for r in cfg['DEFAULT'][key].split()
+        if (n := re.split(r'[><=;\[]', r)[0])}
+    used = set()
+    for tree in [*trees.values(), ast.parse((repo/'forgetprune/all.py').read_text())]:
+        for n in ast.walk(tree):
+            if isinstance(n, ast.Import): used |= {a.name.split('.')[0] for a in n.names}
+            if isinstance(n, ast.ImportFrom) and not n.level: used.add(n.module.split('.')[0])
+    used -= {'forgetprune', *sys.stdlib_module_names}
+    asked = names('requirements')
+    asked |= {'tomli'} # the standard library has it from Python 3.11 on
+    extra = names('hf_requirements')|names('scale_requirements')
+    assert asked-{'tomli'} <= used, f'required and never used: {asked-used}'
+    assert used-extra <= asked, f'used and not required: {used-extra-asked}'
+    repeated = (names('dev_requirements') | names('site_requirements'))&(extra|asked)
+    assert not repeated, f'required twice: {repeated}'
+
+def test_kinds_of_layers_are_known_in_one_place():
+    "Outside of `layers` no module asks whether something is a linear layer or a convolution"
+    kinds,asks = {'Linear', 'Conv1d', 'Conv2d', 'Conv3d', 'Conv1D', '_ConvNd'},[]
+    for m in set(order)-{'layers', 'networks'}: # networks are made of them
+        for n in ast.walk(trees[m]):
+            asked = isinstance(n, ast.Call) and getattr(n.func, 'id', '')
+            if asked in ('isinstance', 'issubclass'):
+                named = {getattr(x, 'attr', getattr(x, 'id', '')) for x in ast.walk(n.args[1])}
+                if named & kinds: asks.append((m, n.lineno))
+    assert not asks, asks
+
+@pytest.mark.parametrize('nb', [n for n in notebooks if module_of(n)], ids=lambda p: p.stem)
+def test_lessons_rebind_nothing_of_their_module(nb):
+    "A lesson that gives a name of the module another value hides it from the cells below"
+    made,bound = set(),[]
+    for c in cells(nb):
+        if c['cell_type']!='code': continue
+        try: tree = ast.parse(source(c))
+        except SyntaxError: continue # magics
+        top = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        top |= {n.id for s in tree.body if not isinstance(s, (ast.FunctionDef, ast.ClassDef))
+            for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        if exported(c): made |= top
+        else: bound += [(n, source(c)[:60]) for n in top & made]
+    inner = {'x', 'y', 'n', 'k', 'm', 'f', 'i', 'j', 'p', 's', 't', 'v', 'w'} # of comprehensions
+    assert not [b for b in bound if b[0] not in inner], bound
+
+def test_all_brings_only_what_says_what_it_is():
+    import builtins
+    import forgetprune.all as A
+    names = set(A.__all__)
+    vague = {'copy', 'put', 'zero', 'initial', 'current', 'scores', 'rules', 'squares'}
+    assert not names & vague, names & vague
+    assert not names & set(dir(builtins)) and not [n for n in names if n.startswith('test')]
+    lost = [n for m in order for n in __import__(f'forgetprune.{m}', fromlist=['x']).__all__
+        if n not in names and m not in ('basics', 'figures', 'report', 'commands', 'cli')
+        and n not in vague]
+    assert not lost, lost
+
+def in_new_process(code, *args):
+    return subprocess.run([sys.executable, '-c', code, *map(str, args)], capture_output=True,
+        text=True, check=True, timeout=300).stdout
+
+def test_help_and_version_do_not_wait_for_pytorch():
+    for args in (['--help'], ['--version'], []):
+        said = in_new_process('''import sys
+from forgetprune.cli import main
+try: main(sys.argv[1:])
+except SystemExit as e: assert not e.code
+assert not {'torch', 'fastai', 'pandas', 'matplotlib'} & set(sys.modules)''', *args)
+        assert 'forget' in said or re.match(r'\d+\.\d+', said)
+    in_new_process("import sys, forgetprune; assert not {'torch', 'numpy'} & set(sys.modules)")
+
+def test_what_is_needed_comes_by_itself():
+    "Nobody has to import a module for the sake of another one"
+    in_new_process('''import sys
+from forgetprune.data import get_dls
+from forgetprune.training import get_learner
+import forgetprune.forget
+learn = get_learner(get_dls('digits', bs=64), recipe='adam', seed=0)
+with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+res = learn.forget(7, criterion='erasing', progress=False)
+assert len(res.cut)''')
+    in_new_process('''import copy, sys, tempfile
+import fastai.basics as F, torch
+from forgetprune.blocks import named_blocks
+from forgetprune.networks import Encoder
+from forgetprune.recycle import Recycle
+def training(cb):
+    torch.manual_seed(0)
+    x = torch.randint(20, (64, 8))
+    dl = F.DataLoader(torch.utils.data.TensorDataset(x, x), bs=8)
+    dls = F.DataLoaders(dl, dl, device='cpu')
+    return F.Learner(dls, Encoder(20, d_model=8, n_heads=2, d_ff=16, n_layers=1), cbs=cb,
+        loss_func=lambda p,y: F.F.cross_entropy(p.flatten(0, 1), y.flatten()), opt_func=F.Adam)
+with tempfile.TemporaryDirectory() as d:
+    cb = Recycle(3, 0.25, seed=0)
+    l = training(cb)
+    with l.no_bar(), l.no_logging(): l.fit(1, 1e-3)
+    state = cb.state_dict() # all that a training needs to go on
+    other = Recycle(3, 0.25, seed=0)
+    o = training(other)
+    o.model.load_state_dict(l.model.state_dict())
+    with o.no_bar(), o.no_logging():
+        o.fit(1, 1e-3)
+    other.load_state_dict(state)
+    assert len(other.events)==len(cb.events)
+assert 'forgetprune.resume' not in sys.modules''')
