@@ -398,10 +398,10 @@ def test_relearning_leaves_the_model_and_holds_the_cut(model):
     assert one==two and torch.equal(state, torch.get_rng_state())
     class Peek(KeepCut):
         def after_batch(self): assert all((w.detach().take(i)==0).all() for w,i in self.held)
-    import forgetprune.lm as lm
-    kept,lm.KeepCut = lm.KeepCut,Peek
+    import forgetprune.tuning as tuning
+    kept,tuning.KeepCut = tuning.KeepCut,Peek
     try: relearn_text(m, up, down, t, goal, cut, context=8, most=2_000)
-    finally: lm.KeepCut = kept
+    finally: tuning.KeepCut = kept
     assert relearn_text(m, up, down, t, 1.0001, context=8, most=500).needed is None
     with pytest.raises(ValueError, match='goal=1'): relearn_text(m, up, down, t, 1, context=8)
 
