@@ -19,20 +19,18 @@ import numpy as np, torch
 from fastai.callback.progress import *
 from threadpoolctl import threadpool_limits
 from torch.utils.data import TensorDataset
-from forgetprune.data import *
-from forgetprune.scores import *
-from forgetprune.rivals import *
-from forgetprune.cut import *
+from forgetprune.basics import whole_file
 from forgetprune.curve import *
-from forgetprune.forget import *
-from forgetprune.watch import *
-from forgetprune.layers import *
 from forgetprune.curve import naive_curve
-from forgetprune.cut import top_indices
-from forgetprune.watch import watching
-from forgetprune.layers import inner, linears
+from forgetprune.cut import *
+from forgetprune.data import *
+from forgetprune.forget import *
+from forgetprune.layers import *
 from forgetprune.networks import *
+from forgetprune.rivals import *
+from forgetprune.scores import *
 from forgetprune.training import *
+from forgetprune.watch import *
 
 def cpu(f, reps=1):
     "Least CPU seconds of `reps` calls, and the last result"
@@ -139,7 +137,7 @@ def curves(learn, dls, rate, full, most):
     means,ks = class_means(net, everything(dls)),[int(k) for k in np.linspace(0, most, 50)]
     first,last = inner(net)
     choices = {'both': [first, last], f'{first} alone': [first], f'{last} alone': [last]}
-    scores = {c: difference(means, c) for c in range(10)}
+    scores = {c: class_difference(means, c) for c in range(10)}
     pick = lambda c,names: {n: scores[c][n] for n in names}
     rows,total = [],[0, 0, 0]
     t_cache,cache = cpu(lambda: CachedInputs(net, test))
@@ -178,7 +176,26 @@ def curves(learn, dls, rate, full, most):
              rival=total[2], ratio=total[2]/total[0], asked='>= 25' if few else 'beside')]
     return rows
 
-def floor(learn, dls, rate, most):
+def one_curve(learn, dls, rate):
+    "A curve as a user calls it: one class, 50 levels, nothing remembered beforehand"
+    net,test,ks = learn.model,dls.test,[int(k) for k in np.linspace(0, 10_000, 50)]
+    scores = class_difference(class_means(net, test), 7)
+    first,last = inner(net)
+    once,_ = cpu(lambda: class_accuracies(net, test, 7), 3)
+    need = floor(learn, dls, rate, 10_000, (7,))
+    rows = []
+    for what,names in {'both': [first, last], f'{last} alone': [last]}.items():
+        mine = {n: scores[n] for n in names}
+        ours,got = cpu(lambda: prune_curve(net, mine, ks, test, 7), 3)
+        rival,want = cpu(lambda: naive_curve(net, mine, ks, test, 7))
+        np.testing.assert_array_equal(got.values, want.values)
+        rows.append(dict(what=f'50 levels to 10,000, one class, {what}: copy, top k, evaluate / '
+            'prune_curve', ours=ours, rival=rival, ratio=rival/ours,
+            asked='>= 20' if names!=[last] else '>= 60', limit=once+need[what],
+            limit_is='one evaluation, and multiply-adds for changed units only'))
+    return rows
+
+def floor(learn, dls, rate, most, classes=range(10)):
     """CPU seconds for the multiply-adds that the levels need: changed units times the width above,
     and the outputs"""
     net,n_img = learn.model,len(dls.test.dataset)
@@ -189,8 +206,8 @@ def floor(learn, dls, rate, most):
     for what,names in {'both': [first, last], f'{first} alone': [first],
             f'{last} alone': [last]}.items():
         macs = 0
-        for c in range(10):
-            s,prev = difference(means, c),{n: set() for n in names}
+        for c in classes:
+            s,prev = class_difference(means, c),{n: set() for n in names}
             for k in ks:
                 rows = {}
                 for n in names:
@@ -292,7 +309,7 @@ def recycling(steps=600):
     rows = []
     for name,most,kw in (('Recycle(100, 0.05)', '<= 0.01', {}), ('Recycle(100, 0.05, smooth=50)',
             '<= 0.06', dict(smooth=50)), ('Recycle(100, 0.05, smooth=100)', '<= 0.06',
-            dict(smooth=100)), ("Recycle(100, 0.05, 'utility')", '', dict(which='utility'))):
+            dict(smooth=100)), ("Recycle(100, 0.05, 'utility')", '', dict(select='utility'))):
         best = []
         for _ in range(3):
             l,cb = lm_learner(get_text_dls(bs=32, steps=steps, device='cpu')),Timed(100, 0.05, **kw)
@@ -529,9 +546,8 @@ def all_curves(learn, dls, rate, full):
     for most in (7_000, 40_000):
         part,need = curves(learn, dls, rate, full, most),floor(learn, dls, rate, most)
         for i,l in enumerate([*need.values(), sum(need.values())]):
-            for r in part[2*i:2*i+2]: r |= dict(limit=l, limit_is='multiply-adds for changed units '
-                                                                  'only, at the rate of a large '
-                                                                  'matrix product')
+            for r in part[2*i:2*i+2]: r |= dict(limit=l, limit_is='multiply-adds for changed '
+                'units only, at the rate of a large matrix product')
         rows += part
     return rows
 
@@ -539,18 +555,15 @@ def main():
     parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls, rate),
         recording=recording, recycling=recycling, checkpoints=checkpoints,
         large_models=large_models,
-                 **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}),
-                 smaller=lambda: smaller(learn), curves=lambda: all_curves(learn, dls, rate,
-                 a.full))
+        **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}),
+        smaller=lambda: smaller(learn), one_curve=lambda: one_curve(learn, dls, rate),
+        curves=lambda: all_curves(learn, dls, rate, a.full))
     p = argparse.ArgumentParser(description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true')
     p.add_argument('--out', default='bench/out/bench.json', type=Path)
-    p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts], help='measure these '
-                                                                                 'parts; the '
-                                                                                 'others are kept '
-                                                                                 'as `--out` has '
-                                                                                 'them')
+    p.add_argument('--only', nargs='+', choices=[*parts], default=[*parts],
+        help='measure these parts; the others are kept as `--out` has them')
     a = p.parse_args()
     # NumPy's libraries too, which scikit-learn's probes use
     torch.set_num_threads(1); threadpool_limits(1)
@@ -567,7 +580,7 @@ def main():
                 'another --out, or measure all'
             )
         kept = [r for r in before['rows'] if r['part'] not in a.only]
-    if {'scoring', 'smaller', 'curves'} & set(a.only):
+    if {'scoring', 'smaller', 'one_curve', 'curves'} & set(a.only):
         dls = get_dls('mnist', seed=0)
         learn = get_learner(dls, seed=0)
         with learn.no_bar(), learn.no_logging(): train(learn)

@@ -214,3 +214,15 @@ def test_rules(change, want):
     good = dict(accuracy=0., relearning=dict(sgd=(1., 1.), adam=(0.6, 0.5)), probe_gap=0.,
         over=False, attacks=dict(losses=(0.5, 0.5)))
     assert verdict(**{**good, **change})[0]==want
+
+def test_each_network_answers_each_data_set_once(learn, golds, sevens, monkeypatch):
+    "The witnesses are functions of answers that are computed once"
+    import forgetprune.witnesses as W
+    read,outputs_on = [],W.outputs_on
+    monkeypatch.setattr(W, 'outputs_on', lambda m,dl: read.append((id(m), id(dl)))
+        or outputs_on(m, dl))
+    scores = get_scores('maav_difference', learn.model, *sevens)
+    cut = largest(learn.model, scores, 400)
+    cut.apply(learn.model)
+    res = audit(learn, 7, golds, cut, repeats=1, progress=False)
+    assert len(read)==len(set(read))==3*len(res.attacks)

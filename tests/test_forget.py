@@ -152,3 +152,11 @@ def test_frozen_model_and_plain_fastai_learner(learn, digits):
         res = l.forget(7, k=100, criterion=c, progress=False)
         assert list(res.table.columns.levels[0])==['validation']
         res.cut.undo(l.model)
+
+def test_layers_are_looked_for_once(learn, monkeypatch):
+    "One trace of the model serves the whole call, its controls and its search"
+    import forgetprune.layers as layers
+    traced,calls = [],layers.calls
+    monkeypatch.setattr(layers, 'calls', lambda m: traced.append(m) or calls(m))
+    learn.forget(7, progress=False)
+    assert len(traced)==1

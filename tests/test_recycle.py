@@ -515,3 +515,13 @@ def test_two_processes_stay_equal(select, draw, smooth, tmp_path):
     assert len(a['neurons'])==8
     assert all(torch.equal(x, y) for x, y in zip(a['neurons'], b['neurons']))
     assert same_state(a['model'], b['model'])
+
+@pytest.mark.parametrize('draw', ['initial', 'current', 'zero', 'copy'])
+def test_a_block_is_measured_once_a_round(draw, monkeypatch):
+    "Whom to choose, what to note and what to draw are told by one look at the norms"
+    import forgetprune.recycle as R
+    looked = []
+    monkeypatch.setattr(R, 'magnitudes', lambda f: looked.append(f.name) or magnitudes(f))
+    l,cb = lm(),Recycle(10, 0.25, draw=draw)
+    with l.no_bar(), l.no_logging(): warm_fit(l, cbs=[cb])
+    assert cb.round and len(looked)==cb.round*len(cb.ffns)

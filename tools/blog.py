@@ -233,7 +233,8 @@ def toctrees(series):
 # of bench/bench.py
 speed_parts = dict(scoring='Scores', auditing='The audit', recording='Training, and watching it',
     recycling='Recycling', checkpoints='Large files', large_models='Large models',
-    accelerated='On a graphics card', smaller='What cut networks cost', curves='Curves')
+    accelerated='On a graphics card', smaller='What cut networks cost', one_curve='A curve',
+    curves='Curves')
 
 def speed():
     "The figures of bench/results.json as a page"
