@@ -28,7 +28,7 @@ PARALLEL ?= -n auto --dist worksteal
 test: setup ## run all notebooks and tests; one chapter with its tests: make test CH=cut
 	@echo "== Fetching data that is not there yet"
 	@$(BIN)/forgetprune data mnist
-	@echo "== Running notebooks and tests (some minutes)"
+	@echo "== Running $(if $(CH),$(CH) with its tests,notebooks and tests (some minutes))"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not network" $(if $(CH),--chapter $(CH),$(PARALLEL)) $(ARGS)
 
 test-install: setup ## install the package into a clean environment, PyTorch and all

@@ -313,6 +313,15 @@ def _check_audit(cut, repeats, goal, most):
         raise ValueError(f'cut: give a Cut, not a {type(cut).__name__}; for what forget returned, '
                          'its .cut')
 
+def _check_in_force(model, cut):
+    "Refuse a cut that does not stand in the model"
+    if cut is None or cut.meta.get('healed'): return
+    now = [(w.detach().take(cut.indices[n].to(w.device)).cpu(), cut.values[n].cpu())
+        for n,w in cut.weights(model).items()]
+    if any(v.any() for _,v in now) and all(torch.equal(w, v.to(w.dtype)) for w,v in now):
+        raise ValueError('cut: it is not in force, its weights stand in the model as they were; '
+                         'cut.apply(learn.model) first, or leave `cut` out')
+
 def _golds(learn, target, progress):
     "Golds by the learner's own recipe: two starts if it knows its own"
     if not hasattr(learn, 'seed'): return [get_gold(learn, target)]
@@ -341,11 +350,11 @@ def audit(
 )->Audit:
     "Is class `target` erased, or only suppressed?"
     _check_audit(cut, repeats, goal, most)
+    _check_in_force(learn.model, cut)
     dl,loss = in_memory(look_dl(learn, dl)),learn.loss_func
     (test_t,test_r),(train_t,_) = class_split(dl, target),class_split(learn.dls.train, target)
-    models = _subjects(learn, target, _golds(learn, target, progress) if gold is None else gold,
-        cut,
-                       before, dl)
+    if gold is None: gold = _golds(learn, target, progress)
+    models = _subjects(learn, target, gold, cut, before, dl)
     said = {n: answers_of(m, test_t, test_r, train_t) for n,m in models.items()}
     acc,golden = {n: a.accuracies(target) for n,a in said.items()},said['gold']
     _check_golds(acc, target)
@@ -354,8 +363,9 @@ def audit(
     readable,gap = _probe_all(learn, target, models, dl, seed)
     knows = said['before'].on_target if 'before' in said else _sure_of(golden, loss)
     near = {n: distances(a.on_target, golden.on_target, loss) for n,a in said.items() if n!='gold'}
-    own = {n: over_suppression(a.on_target, golden.on_target, knows, target, loss_func=loss) for n,
-        a in said.items()}
+    def beyond(a):
+        return over_suppression(a.on_target, golden.on_target, knows, target, loss_func=loss)
+    own = {n: beyond(a) for n,a in said.items()}
     dev = device_of(models['subject'])
     attacks = {n: membership(a, golden, loss, target, seed, dev) for n,a in said.items()}
     f = _Found(acc, [len(d.dataset) for d in (test_t, test_r)], relearning,

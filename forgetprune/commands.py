@@ -125,8 +125,8 @@ def _as_table(values): return pd.DataFrame({'': {k: str(v) for k,v in values.ite
 
 def _page(res, result, figs):
     "The report of a run"
-    table,about = (100*res.table).round(2),{k: v for k,v in result.items() if not isinstance(v,
-        dict)}
+    about = {k: v for k,v in result.items() if not isinstance(v, dict)}
+    table = (100*res.table).round(2)
     who = dict(target=f'accuracy on {res.name}', retain='on the others')
     table.columns = [f'{part}: {who[what]} (%)' for part,what in table.columns]
     return report_html(f'Forgetting {res.name!r}', [repr(res), table, _controls_are, *figs.values(),
@@ -194,9 +194,9 @@ _path_help = 'Folder for data and trained networks. FORGETPRUNE_DATA, else fasta
 
 def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, budget):
     "What can be wrong with the options; returns the size"
-    for n,v,there in (('--data', data, datasets), ('--criterion', criterion,
-            [*criteria, *schedules]),
-                      ('--recipe', recipe, recipes)): one_of(n, v, there)
+    one_of('--data', data, datasets)
+    one_of('--criterion', criterion, [*criteria, *schedules])
+    one_of('--recipe', recipe, recipes)
     k = _parse_k(k)
     if k is not None and criterion in schedules:
         raise ValueError(f'--k with --criterion {criterion}: it sets its own size; leave --k out')
@@ -217,28 +217,27 @@ def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
     data:str=typer.Option('mnist', help=f'Data set: {", ".join(datasets)}.'),
     criterion:str=typer.Option('maav_difference',
-    help=f'Score to cut by: {", ".join(criteria)}; or '
-                               f'{", ".join(schedules)}, which cuts and heals.'),
+        help=f'Score to cut by: {", ".join(criteria)}; or {", ".join(schedules)}, which cuts '
+             'and heals.'),
     k:str=typer.Option(None,
-    help='Weights to cut per layer (7000), or a fraction of each layer (0.02). '
-                       'Searched if omitted.'),
-    layers:str=typer.Option(None, help='Names of the layers to cut, with commas between. The inner '
-                            'linear layers if omitted.'),
+        help='Weights to cut per layer (7000), or a fraction of each layer (0.02). Searched if '
+             'omitted.'),
+    layers:str=typer.Option(None,
+        help='Names of the layers to cut, with commas between. The inner linear layers if '
+             'omitted.'),
     goal:float=typer.Option(None,
-    help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
+        help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
     budget:float=typer.Option(0.01, help='Highest loss of accuracy on the other classes, 0 to 1.'),
     seed:int=typer.Option(0, help='Decides the split of the data and the training.'),
     recipe:str=typer.Option('sgd', help=f'How the network is trained: {", ".join(recipes)}.'),
     model:Path=typer.Option(None,
-    help='A network written by this package (safetensors) to use instead '
-                            'of training one.'),
+        help='A network written by this package (safetensors) to use instead of training one.'),
     out:Path=typer.Option(None,
-    help='Folder for result.json, curve.csv, cut, pruned model, figures and '
-                          'report.html.'),
+        help='Folder for result.json, curve.csv, cut, pruned model, figures and report.html.'),
     path:Path=typer.Option(None, help=_path_help),
     with_audit:bool=typer.Option(False, '--audit',
-    help='Then ask whether the class is erased or only '
-                                 'suppressed. Trains two networks without it, once.'),
+        help='Then ask whether the class is erased or only suppressed. Trains two networks '
+             'without it, once.'),
     as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
 ):
     "Train or load a network and make it forget one class by cutting inner weights."
@@ -301,17 +300,15 @@ def _before(learn, result, bars):
 @app.command('audit')
 def audit_command(
     folder:Path=typer.Argument(..., metavar='DIR',
-    help='Folder that `forgetprune forget --out DIR` has '
-                               'written.'),
+        help='Folder that `forgetprune forget --out DIR` has written.'),
     gold:list[Path]=typer.Option(None,
-    help='A network trained without the class (safetensors); give it '
-                                 'twice for a second one that calibrates. Trained if omitted.'),
+        help='A network trained without the class (safetensors); give it twice for a second one '
+             'that calibrates. Trained if omitted.'),
     repeats:int=typer.Option(3, min=1,
-    help='How often relearning is repeated, with other orders of the '
-                             'images.'),
+        help='How often relearning is repeated, with other orders of the images.'),
     goal:float=typer.Option(0.9, help='Accuracy at which the class counts as relearned, 0 to 1.'),
     most:int=typer.Option(20_000, min=1,
-    help='Images of the class after which relearning gives up.'),
+        help='Images of the class after which relearning gives up.'),
     path:Path=typer.Option(None, help=_path_help),
     as_json:bool=typer.Option(False, '--json', help='Print the audit as JSON, and nothing else.')
 ):
@@ -360,16 +357,17 @@ def _stats(mags):
 
 @app.command('magnitudes')
 def magnitudes_command(
-    path:str=typer.Argument(..., help='A checkpoint: a file (safetensors or PyTorch), its index, a '
-                            'folder, or a name on the Hugging Face hub.'),
-    pattern:str=typer.Option(None, help='How its tensors are named, if unknown: "*up.weight, '
-                             '*down.weight[, *gate.weight]".'),
+    path:str=typer.Argument(...,
+        help='A checkpoint: a file (safetensors or PyTorch), its index, a folder, or a name on '
+             'the Hugging Face hub.'),
+    pattern:str=typer.Option(None,
+        help='How its tensors are named, if unknown: "*up.weight, *down.weight[, *gate.weight]".'),
     measure:str=typer.Option('product',
-    help=f'Of the norms of row and column: {", ".join(measures)}.'),
-    out:Path=typer.Option(None, help='Folder for result.json, magnitudes.csv, magnitudes.png and '
-                          'report.html.'),
+        help=f'Of the norms of row and column: {", ".join(measures)}.'),
+    out:Path=typer.Option(None,
+        help='Folder for result.json, magnitudes.csv, magnitudes.png and report.html.'),
     as_json:bool=typer.Option(False, '--json',
-    help='Print the statistics as JSON, and nothing else.')
+        help='Print the statistics as JSON, and nothing else.')
 ):
     "Neuron magnitudes of a checkpoint, block by block."
     one_of('--measure', measure, measures)
@@ -456,9 +454,9 @@ def _write_recycling(out, learn, cb, result):
     "All files of a run with recycling; returns their names"
     table,png = cb.table(),figure_png(cb.plot())
     said = (
-        f'Validation loss {result["loss"]:.4f} nats; {100 * result["ever"]:.0f} % of the neurons '
-        'were '
-        f'recycled at least once, one of them {result["most"]} times in {result["rounds"]} rounds.'
+        f'Validation loss {result["loss"]:.4f} nats; {100*result["ever"]:.0f} % of the neurons '
+        f'were recycled at least once, one of them {result["most"]} times in {result["rounds"]} '
+        'rounds.'
     )
     page = report_html('Neuron recycling', [said, (png, _panels), _by_block(cb).round(4),
                        table.drop(columns='neurons').round(4), _as_table(result['config'])])
@@ -466,8 +464,7 @@ def _write_recycling(out, learn, cb, result):
     history = table.assign(neurons=numbers).to_csv(index=False)
     def save(path): save_model(learn.model, path, arch=learn.arch, seed=learn.seed)
     return put_files(out, result, {'report.html': page, 'history.csv': history,
-        'recycling.png': png,
-                                   'model.safetensors': save})
+        'recycling.png': png, 'model.safetensors': save})
 
 def _recycle_result(learn, cb, config):
     "The outcome, as plain values"
@@ -480,9 +477,8 @@ def _recycle_result(learn, cb, config):
 def _print_recycling(cb, r):
     print(
         f'Validation loss {r["loss"]:.4f} nats after {r["config"]["steps"]:,} steps and '
-        f'{r["rounds"]} '
-        f'rounds; {100 * r["ever"]:.0f} % of the neurons were recycled at least once, one of them '
-        f'{r["most"]} times\n'
+        f'{r["rounds"]} rounds; {100*r["ever"]:.0f} % of the neurons were recycled at least once, '
+        f'one of them {r["most"]} times\n'
     )
     print(_by_block(cb).round(3).to_string())
 
@@ -490,7 +486,7 @@ def _print_recycling(cb, r):
 @app.command('recycle')
 def recycle_command(
     data:str=typer.Option('pydoc',
-    help=f'Text to train on: pydoc, {", ".join(texts)}, or a text file.'),
+        help=f'Text to train on: pydoc, {", ".join(texts)}, or a text file.'),
     steps:int=typer.Option(3000, help='Training steps.'),
     bs:int=typer.Option(16, help='Pieces of text per step.'),
     context:int=typer.Option(32, help='Characters per piece.'),
@@ -512,8 +508,8 @@ def recycle_command(
     state:str=typer.Option('first', help="Of the optimiser's memory of them, what is cleared: "
                            f"{', '.join(clearings)} (keep: nothing)."),
     out:Path=typer.Option(None,
-    help='Folder for checkpoints, result.json, history.csv, recycling.png, '
-                          'model.safetensors and report.html.'),
+        help='Folder for checkpoints, result.json, history.csv, recycling.png, '
+             'model.safetensors and report.html.'),
     save_every:int=typer.Option(200, help='Steps between two checkpoints; the last two are kept.'),
     resume:bool=typer.Option(False, '--resume', help='Go on from the last checkpoint in --out.'),
     path:Path=typer.Option(None, help='Folder for texts, see `forgetprune data`.'),
@@ -567,8 +563,7 @@ def _print_sweep(df, c, config, store):
     if len(failed):
         print(
             f'`forgetprune sweep {config} --store {store} --resume` tries them again; with --json '
-            'the '
-            'tracebacks are shown',
+            'the tracebacks are shown',
             file=sys.stderr,
         )
     print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')
@@ -576,11 +571,11 @@ def _print_sweep(df, c, config, store):
 @app.command('sweep')
 def sweep_command(
     config:Path=typer.Argument(...,
-    help='TOML file: experiment, seeds, [grid] with lists of values, '
-                               '[fixed] with single ones.'),
+        help='TOML file: experiment, seeds, [grid] with lists of values, [fixed] with single '
+             'ones.'),
     store:Path=typer.Option(..., help='SQLite file for the rows, one per run.'),
-    resume:bool=typer.Option(False, '--resume', help='Go on with the rows that --store has of this '
-                             'sweep.'),
+    resume:bool=typer.Option(False, '--resume',
+        help='Go on with the rows that --store has of this sweep.'),
     jobs:int=typer.Option(None, min=1, help='Processes. One per core if omitted.'),
     as_json:bool=typer.Option(False, '--json', help='Print all rows as JSON, and nothing else.')
 ):
@@ -602,8 +597,7 @@ def sweep_command(
     except KeyboardInterrupt:
         print(
             f'{_rows_of(store, name)} rows of {name!r} are in {store}, of {len(runs)} runs that '
-            'were '
-            'asked for; go on with --resume',
+            'were asked for; go on with --resume',
             file=sys.stderr,
         )
         raise
@@ -614,10 +608,11 @@ def sweep_command(
 # %% ../nbs/34_commands.ipynb #02142250
 @app.command('data')
 def data_command(
-    names:list[str]=typer.Argument(None, help='Data sets to fetch and check: '
-                                   f'{", ".join((*md5s, *texts))}. The images if omitted.'),
+    names:list[str]=typer.Argument(None,
+        help=f'Data sets to fetch and check: {", ".join((*md5s, *texts))}. The images if '
+             'omitted.'),
     path:Path=typer.Option(None,
-    help='Folder for data. FORGETPRUNE_DATA, else fastai\'s, if omitted.'),
+        help='Folder for data. FORGETPRUNE_DATA, else fastai\'s, if omitted.'),
     as_json:bool=typer.Option(False, '--json', help='Print the folders as JSON.')
 ):
     "Fetch data sets and verify their checksums."

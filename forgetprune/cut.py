@@ -121,7 +121,7 @@ def undo(self:Cut,
                          'so the removed values no longer fit; go back to a copy of the network '
                          'from before')
     _expect(self, model, 'because it was trained on; to lose that, '
-                         'cut.retake(model).apply(model) first')
+        'cut.retake(model).apply(model) first')
     for _,w,i,v in _pairs(self, model): w.put_(i, v)
     return model
 
@@ -130,10 +130,13 @@ def undo(self:Cut,
 def on(self:Cut,
     model:nn.Module # cut within the block only
 ):
-    "The model with the cut applied, for this block"
+    "The model with the cut applied, for this block; these weights are then what they were before"
+    found = [(w, i, w.detach().take(i)) for _,w,i,_ in _pairs(self, model)]
     self.apply(model)
     try: yield model
-    finally: self.undo(model)
+    finally:
+        with torch.no_grad():
+            for w,i,v in found: w.put_(i, v)
 
 @patch
 def retake(self:Cut,
@@ -217,7 +220,7 @@ def to_torch_prune(self:Cut,
     "Apply the cut as masks of `torch.nn.utils.prune`"
     from torch.nn.utils import prune
     _expect(self, model, 'so they cannot stand under its masks: it is another model, or was '
-                         'trained since; cut.retake(model) takes a cut of it')
+        'trained since; cut.retake(model) takes a cut of it')
     self.undo(model) # the originals belong under the mask
     for n,w,i,v in list(_pairs(self, model)):
         mask = torch.ones_like(w).put_(i, torch.zeros_like(v))
@@ -334,6 +337,7 @@ def let_go(self:KeepCut,
     neurons:torch.Tensor # their numbers
 ):
     "Hold these neurons no longer; the cut that was handed in is left as it is"
+    if self.learn is None: raise ValueError('let_go: nothing was trained with this callback yet')
     cut,ws = self.cut,self.cut.weights(self.learn.model)
     idx,values = dict(cut.indices),dict(cut.values)
     for n,w in ws.items():

@@ -101,7 +101,7 @@ def magnitude_stats(
     two = bool(0.1 <= g['share'] <= 0.9 and g['apart'] > 2 and dip < 0.05)
     return dict(log_sarle=log_sarle(m), p10_p50=float(p10/p50) if p50 else float('nan'), dip=dip,
         **g,
-                two=two, cv=float(m.std()/m.mean()) if m.mean() else float('nan'))
+        two=two, cv=float(m.std()/m.mean()) if m.mean() else float('nan'))
 
 # %% ../nbs/20_magnitudes.ipynb #6a168651
 def _low_axes(axs, n, ncols):

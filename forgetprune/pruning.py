@@ -14,7 +14,7 @@ from .data import batches
 from .magnitudes import magnitudes
 from .neurons import choose_neurons, orders
 from .training import TrainingCallback
-from .watch import feed, watching
+from .watch import feed, padding_of, watching
 
 # %% ../nbs/20b_small_neurons.ipynb #78f63156
 @torch.no_grad()
@@ -22,17 +22,16 @@ def activity(
     model:nn.Module, # left as it was
     dl, # batches (x, y), or dicts
     x=None # see `blocks.ffns`
-    # block name to DataFrame, a row per neuron: fires (share of positions above zero), size (mean
-    # absolute value)
-)->dict:
-    "How often and how strongly every neuron speaks: of what it hands on"
-    blocks,seen,n = ffns(model, x),{},{}
+)->dict: # block name to DataFrame, a row per neuron: fires (share of positions), size (mean |h|)
+    "How often and how strongly every neuron speaks: of what it hands on, padding aside"
+    blocks,seen,n,read = ffns(model, x),{},{},{}
     def hook(name, l, i, o):
-        h = i.detach().flatten(0, -2).float()
+        real = padding_of(read['x'], i)
+        h = (i.flatten(0, -2) if real is None else i[real.bool()]).float()
         a = torch.stack([(h>0).sum(0).double(), h.abs().sum(0).double()])
         seen[name],n[name] = seen.get(name, 0)+a,n.get(name, 0)+len(h)
     with watching(unwrap(model), {f.name: f.down for f in blocks}, hook):
-        for xb,_ in batches(dl, device_of(model)): feed(model, xb)
+        for read['x'],_ in batches(dl, device_of(model)): feed(model, read['x'])
     if not n: raise ValueError('dl holds no batch')
     def table(name, v): return pd.DataFrame((v/n[name]).T.cpu().numpy(), columns=['fires', 'size'])
     return {name: table(name, v) for name,v in seen.items()}

@@ -24,6 +24,7 @@ from forgetprune.figures import (
 )
 from .magnitudes import magnitudes
 from .training import TrainingCallback
+from .watch import padding_of
 
 # %% ../nbs/26_recycling.ipynb #1d79f8e9
 def _mean_over_processes(a):
@@ -38,11 +39,14 @@ class Activity:
     def __init__(self,
         n:int, # neurons
         decay:float=0.99 # per training batch
-    ): self.decay,self.sums,self.age = decay,torch.zeros(2, n),torch.zeros(n)
+    ):
+        self.decay,self.sums,self.age = decay,torch.zeros(2, n),torch.zeros(n)
+        self.x = None # the batch that is read, if it says where it is padded
     def __call__(self, module, inputs, output):
         "A forward hook of the block's second matrix: its input is what the neurons hand on"
         if not module.training: return
-        h = inputs[0].detach().flatten(0, -2).float()
+        h,real = inputs[0].detach(),padding_of(self.x, inputs[0])
+        h = (h.flatten(0, -2) if real is None else h[real.bool()]).float()
         # `h>0` would take four times as long
         now = torch.stack([h.sign().clamp_(min=0).mean(0), h.abs().mean(0)])
         if self.sums.device!=now.device:
@@ -170,6 +174,8 @@ class Recycle(TrainingCallback):
         for h in getattr(self, 'hooks', []): h.remove()
         self.hooks,self.inside = [],False
     def after_fit(self): self.after_cancel_fit()
+    def before_batch(self):
+        for a in self.activity.values(): a.x = self.learn.xb[0]
     def before_step(self):
         self.stepping = True
         if self.moving: to_new(self.moving)

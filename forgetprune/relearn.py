@@ -12,7 +12,7 @@ from fastai.basics import Learner
 from fastai.callback.progress import *
 from .data import class_split, in_memory
 from .training import mean_loss
-from .tuning import Until, copy_learner, tuning_recipes
+from .tuning import Until, copy_learner, recipe_of
 
 # %% ../nbs/14_relearning.ipynb #88fa50f6
 _most_looked_at = 500 # images of the class, evenly spread
@@ -45,7 +45,7 @@ def relearn(
     # accuracy)
 )->Until:
     "Train a copy on all classes until `target` is back"
-    opt,lr = tuning_recipes[recipe]
+    opt,lr = recipe_of(recipe)
     data = in_memory(learn.dls.train)
     x,y = data.tensors
     images = _some_of(class_split(look_dl(learn, dl), target)[0].tensors[0]).to(x.device)

@@ -11,7 +11,7 @@ from torch import nn
 from .basics import bar, device_of, unwrap
 from .data import batches, n_items
 from .layers import kind, pick_layers
-from .watch import feed, watching
+from .watch import feed, padding_of, watching
 
 # %% ../nbs/11_class_pruning.ipynb #14afa064
 class ClassMeans:
@@ -51,20 +51,6 @@ def need_finite(
         raise ValueError(
             f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or '
             'infinite); clean the data')
-
-def padding_of(
-    x, # inputs of a batch
-    # what enters a layer, shape (items, positions, inputs) or (items*positions, inputs)
-    h:torch.Tensor
-): # a mask over `h` without its last dimension; None if nothing is padded
-    "Which positions of `h` are no padding"
-    if not isinstance(x, dict): return None
-    masks = [m for n,m in x.items() if n.endswith('attention_mask') and m.numel()==h[...,0].numel()]
-    masks = [m.reshape(h.shape[:-1]) for m in masks]
-    if not masks or all(m.all() for m in masks): return None
-    if all(torch.equal(m, masks[0]) for m in masks): return masks[0]
-    raise ValueError('dl: encoder and decoder read pieces of one length with different padding, so '
-                     'it is not known which of them a layer sees; pad them to different lengths')
 
 # %% ../nbs/11_class_pruning.ipynb #b04a4a5d
 def _summed(x, c, wide):

@@ -39,6 +39,20 @@ def feed(
     "What `model` makes of `x`"
     return model(**x) if isinstance(x, Mapping) else model(x)
 
+def padding_of(
+    x, # inputs of a batch
+    # what enters a layer, shape (items, positions, inputs) or (items*positions, inputs)
+    h:torch.Tensor
+): # a mask over `h` without its last dimension; None if nothing is padded
+    "Which positions of `h` are no padding"
+    if not isinstance(x, Mapping): return None
+    masks = [m for n,m in x.items() if n.endswith('attention_mask') and m.numel()==h[...,0].numel()]
+    masks = [m.reshape(h.shape[:-1]) for m in masks]
+    if not masks or all(m.all() for m in masks): return None
+    if all(torch.equal(m, masks[0]) for m in masks): return masks[0]
+    raise ValueError('dl: encoder and decoder read pieces of one length with different padding, so '
+                     'it is not known which of them a layer sees; pad them to different lengths')
+
 def logits_of(
     out # what a model returned
 )->torch.Tensor:

@@ -226,3 +226,8 @@ def test_each_network_answers_each_data_set_once(learn, golds, sevens, monkeypat
     cut.apply(learn.model)
     res = audit(learn, 7, golds, cut, repeats=1, progress=False)
     assert len(read)==len(set(read))==3*len(res.attacks)
+
+def test_a_cut_that_is_not_in_force_is_refused(learn, golds, sevens):
+    "Who undoes a cut and asks for its audit would read the verdict on the intact network"
+    cut = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 400)
+    with pytest.raises(ValueError, match='not in force'): audit(learn, 7, golds, cut)

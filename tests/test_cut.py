@@ -194,3 +194,25 @@ def test_masks_refuse_another_model():
     other[3].weight.data += 1
     with pytest.raises(ValueError, match='another model, or was trained since'):
         c.to_torch_prune(other)
+
+def test_a_block_leaves_weights_as_it_found_them():
+    "Cut before, cut after; whatever is trained or raised meanwhile"
+    net = mlp((4, 6, 5, 3, 2))
+    whole,cut = copy.deepcopy(net.state_dict()),Cut.take(net, {'3': [7, 0], '5': [14]})
+    cut.apply(net)
+    with cut.on(net):
+        with cut.on(net): pass
+        assert net[3].weight.view(-1)[7]==0
+    assert net[3].weight.view(-1)[7]==0
+    cut.undo(net)
+    with pytest.raises(KeyError, match='mine'), cut.on(net), torch.no_grad():
+        net[3].weight.add_(1)
+        raise KeyError('mine')
+    w = net[3].weight.detach().view(-1)
+    assert torch.equal(w[[0, 7]], whole['3.weight'].view(-1)[[0, 7]])
+    assert w[1]==whole['3.weight'].view(-1)[1]+1
+
+def test_let_go_needs_a_training():
+    net = mlp((4, 6, 5, 3, 2))
+    with pytest.raises(ValueError, match='nothing was trained'):
+        KeepCut(Cut.take(net, {'3': [7]})).let_go(None, torch.tensor([0]))

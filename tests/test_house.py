@@ -177,3 +177,18 @@ with tempfile.TemporaryDirectory() as d:
     other.load_state_dict(state)
     assert len(other.events)==len(cb.events)
 assert 'forgetprune.resume' not in sys.modules''')
+
+def test_chapters_run_in_order_and_say_what_moved():
+    sys.path.insert(0, str(repo/'tools'))
+    import full
+    names = full.order()
+    assert names[0]=='00_basics' and names[-1]=='index' and len(names)==len(set(names))
+    assert set(names)=={nb.stem for nb in notebooks}|{'index'}
+    assert names.index('04_training') < names.index('10_inner_layers') < names.index('35_cli')
+    assert full.chosen(['cut', '08'], names)==['07_cut', '08_curve']
+    with pytest.raises(SystemExit, match='no such chapter'): full.chosen(['nothing'], names)
+    cell = lambda *said: dict(cell_type='code', id='a', source=[], outputs=[dict(
+        output_type='stream', name='stdout', text=[s]) for s in said])
+    assert full.moved([cell('1 at 0x7f')], [cell('1 at 0x8e')])==[]
+    assert full.moved([cell('0.5')], [cell('0.6')])==['  cell 0: was 0.5', '           is 0.6']
+    assert 'outputs before' in full.moved([cell('a')], [cell('a', 'b')])[0]

@@ -235,3 +235,18 @@ def test_figures_of_any_range():
         assert all(any(t.get_text() for t in ax.get_xticklabels()) for ax in fig.axes[2:6])
     with pytest.raises(ValueError, match='no block to draw'): plot_magnitudes({})
     assert magnitude_stats(torch.rand(20, dtype=torch.bfloat16, requires_grad=True))['cv'] > 0
+
+def test_padding_is_no_activity():
+    "A text beside a longer one counts as it does alone"
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words,self.up,self.down = nn.Embedding(9, 4),nn.Linear(4, 6),nn.Linear(6, 4)
+        def forward(self, input_ids, attention_mask=None):
+            return self.down(self.up(self.words(input_ids)).relu())
+    m,ids = Reader(),torch.randint(1, 9, (2, 5))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    apart = [dict(input_ids=ids[:1]), dict(input_ids=ids[1:,:2])]
+    a = activity(m, [dict(input_ids=ids, attention_mask=mask)], dict(input_ids=ids))
+    b = activity(m, apart, dict(input_ids=ids))
+    for n in b: np.testing.assert_allclose(a[n].values, b[n].values, rtol=1e-6)

@@ -22,7 +22,7 @@ def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
 def order(nbs=repo/'nbs'):
     "Names of the chapters: the ground, then as the index has them, then the index"
     text = '\n'.join(''.join(c['source']) for c in cells(nbs/'index.ipynb'))
-    names = list(dict.fromkeys(re.findall(r'\]\((\d\d\w*)\.ipynb\)', text)))
+    names = re.findall(r'^\| \[.*?\]\((\d\d\w*)\.ipynb\)', text, re.M) # rows of its tables
     listed = [n for n in names if n[0]=='0']+[n for n in names if n[0]!='0']
     return [*sorted(set(p.stem for p in nbs.glob('[0-9]*.ipynb'))-set(listed)), *listed, 'index']
 
