@@ -26,8 +26,10 @@ demo: setup ## main job: a network trained on MNIST forgets the sevens; report i
 # a process for each core, and one thread for each process
 PARALLEL ?= -n auto --dist worksteal
 test: setup ## run all notebooks and tests; one chapter with its tests: make test CH=cut
+ifndef CH
 	@echo "== Fetching data that is not there yet"
 	@$(BIN)/forgetprune data mnist
+endif
 	@echo "== Running $(if $(CH),$(CH) with its tests,notebooks and tests (some minutes))"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not network" $(if $(CH),--chapter $(CH),$(PARALLEL)) $(ARGS)
 

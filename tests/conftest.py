@@ -19,13 +19,10 @@ def pytest_addoption(parser):
     parser.addoption('--chapter', metavar='NAME',
         help='run one notebook (its module, its file name, or its number) and its tests')
 
-def pytest_collection_modifyitems(config, items):
-    "Mark what needs a browser; with --chapter, keep its notebook and the tests of its module"
-    for i in items:
-        if 'browser' in i.fixturenames: i.add_marker('browser')
-    name = config.getoption('--chapter')
-    if not name: return
-    here = Path(__file__).parent
+def chapter(config):
+    "What --chapter names: notebooks (stems) and files of tests; None without it"
+    name,here = config.getoption('--chapter'),Path(__file__).parent
+    if not name: return None
     def module(nb):
         m = re.search(r'default_exp (\w+)', nb.read_text(encoding='utf-8'))
         return m[1] if m else ''
@@ -34,12 +31,23 @@ def pytest_collection_modifyitems(config, items):
     if not found:
         raise pytest.UsageError(f'--chapter {name}: there is no such chapter; there are '
             f'{", ".join(m or s for s,m in nbs.items())}')
-    mods = {nbs[s] for s in found}
-    files = {f'test_{m}.py' for m in mods}
-    files |= {f'test_{tested_in[m]}.py' for m in mods if not (here/f'test_{m}.py').exists()
-        and m in tested_in}
-    ids = {f'test_runs[{s}]' for s in found}
-    kept = [i for i in items if i.path.name in files or i.name in ids]
+    mods = {nbs[s] for s in found}-{''}
+    own = {m: here/f'test_{m}.py' for m in mods}
+    return found, {f.name if f.exists() else f'test_{tested_in[m]}.py' for m,f in own.items()
+        if f.exists() or m in tested_in}
+
+def pytest_ignore_collect(collection_path, config):
+    "With --chapter, other files of tests are not even read"
+    if collection_path.suffix!='.py' or not (only := chapter(config)): return None
+    return collection_path.name not in {*only[1], 'test_notebooks.py', 'conftest.py'} or None
+
+def pytest_collection_modifyitems(config, items):
+    "Mark what needs a browser; with --chapter, keep its notebook and the tests of its module"
+    for i in items:
+        if 'browser' in i.fixturenames: i.add_marker('browser')
+    if not (only := chapter(config)): return
+    ids = {f'test_runs[{s}]' for s in only[0]}
+    kept = [i for i in items if i.path.name in only[1] or i.name in ids]
     config.hook.pytest_deselected(items=[i for i in items if i not in kept])
     items[:] = kept
 
