@@ -100,6 +100,7 @@ def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     assert m['losses']['auc'] > 0.95
     assert m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'),
     ('gold', 'erased')])
 def test_known_cases(learn, digits, golds, name, want):

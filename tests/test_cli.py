@@ -95,6 +95,7 @@ def test_model_of_another_shape(done, tmp_path):
             tmp_path/f)
         assert r.returncode==2 and said in r.stderr
 
+@pytest.mark.slow
 def test_damaged_mnist(tmp_path):
     raw = tmp_path/'MNIST'/'raw'; raw.mkdir(parents=True)
     (raw/'train-labels-idx1-ubyte').write_bytes(b'short')
@@ -119,6 +120,7 @@ def test_interrupt_leaves_no_half_written_file(tmp_path, delay):
     assert not (tmp_path/'d'/'models').exists() or all(not f.name.startswith('.')
         for f in (tmp_path/'d'/'models').iterdir())
 
+@pytest.mark.slow
 def test_audit_is_added_to_a_finished_run(done, tmp_path):
     import shutil
     d,_ = done
@@ -137,6 +139,7 @@ def test_audit_is_added_to_a_finished_run(done, tmp_path):
     assert (out/'model.safetensors').read_bytes()==model
     assert not list(out.glob('.*'))
 
+@pytest.mark.slow
 def test_forget_and_audit_at_once(done, tmp_path):
     d,_ = done
     r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', tmp_path, '--audit',
@@ -144,6 +147,7 @@ def test_forget_and_audit_at_once(done, tmp_path):
     assert r.returncode==0, r.stderr
     assert json.loads(r.stdout)['audit']['name']=='7' and (tmp_path/'audit.png').exists()
 
+@pytest.mark.slow
 def test_audit_says_what_is_missing(done, tmp_path):
     d,_ = done
     r = run('audit', tmp_path)
@@ -158,6 +162,7 @@ def test_audit_says_what_is_missing(done, tmp_path):
     r = run('audit', tmp_path, '--path', d)
     assert r.returncode==2 and '--gold FILE' in r.stderr and not (tmp_path/'audit.json').exists()
 
+@pytest.mark.slow
 def test_erasing_and_its_audit(done, tmp_path):
     d,_ = done
     r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--criterion', 'erasing',
@@ -178,6 +183,7 @@ def test_audit_options_are_checked(done, args, said):
     r = run('audit', d/'out', '--path', d, *args)
     assert r.returncode==2 and said in r.stderr and r.stderr.count('\n')==1
 
+@pytest.mark.slow
 def test_audit_of_what_does_not_belong_together(done, tmp_path):
     import shutil
     d,_ = done

@@ -43,6 +43,7 @@ torch.save(dict(model=model.state_dict(), neurons=[e['neurons'] for e in r.event
     zero=zero), f'{out}/{world}-{rank}.pt')
 '''
 
+@pytest.mark.slow
 @pytest.mark.parametrize('init', ['initial', 'current', 'copy'])
 def test_as_with_one_process(init, tmp_path):
     pytest.importorskip('accelerate')

@@ -210,6 +210,7 @@ def test_scores_cuts_curves(golden, weights):
     for n,sums in golden['looks']['sums'].items():
         assert got['sums'][n]==pytest.approx(sums, rel=1e-3)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', ['forgotten', 'audited', 'recycled', 'callbacks', 'resumed',
                                   'language'])
 def test_trainings(what, golden, weights, alike):

@@ -54,6 +54,7 @@ def works(sh, env, tmp_path):
         'm = metadata("forgetprune"); print(m.get_payload() or m["Description"])', cwd=away)
     assert '# forgetprune' in page and '](nbs/' not in page and '](README_files' not in page
 
+@pytest.mark.slow
 def test_the_package_installs(installed, tmp_path):
     "Without fetching what it needs: that is here already"
     works(*installed('--no-deps'), tmp_path)

@@ -498,6 +498,7 @@ torch.save(dict(model=l.model.state_dict(), neurons=[e['neurons'] for e in cb.ev
     loss=torch.stack(cb.losses)), f'{sys.argv[4]}/{rank}.pt')
 '''
 
+@pytest.mark.slow
 @pytest.mark.parametrize('select,draw,smooth', [('low', 'initial', 0), ('utility', 'current', 5)])
 def test_two_processes_stay_equal(select, draw, smooth, tmp_path):
     pytest.importorskip('accelerate')

@@ -189,6 +189,7 @@ def command(out, *more):
     return [sys.executable, '-c', 'from forgetprune.cli import main; main()', 'recycle', '--out',
         str(out), *small, *more]
 
+@pytest.mark.slow
 def test_killed_at_any_step(tmp_path):
     words_file = tmp_path/'text.txt'; words_file.write_text(words)
     text,env = ['--data', str(words_file)],{**os.environ, 'OMP_NUM_THREADS': '1'}

@@ -324,6 +324,7 @@ def test_bad_configurations(text, msg, tmp_path):
     (tmp_path/'c.toml').write_text(text)
     with pytest.raises(ValueError, match=msg): read_config(tmp_path/'c.toml')
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     (tmp_path / 'mine.py').write_text(
         "def f(x, seed):\n    if x==2 and seed==1: raise ValueError('oh no')\n    return "
@@ -418,6 +419,7 @@ def takes(x, seed=0):
     x.append(seed)
     return dict(y=len(x))
 
+@pytest.mark.slow
 @pytest.mark.parametrize('n_jobs', [1, 2])
 def test_a_run_may_change_what_it_was_given(n_jobs, tmp_path):
     df = sweep(takes, dict(x=[[1], [2]]), 2, tmp_path/'a.db', n_jobs=n_jobs, **quiet)
@@ -480,6 +482,7 @@ def test_the_line_that_names_the_exception():
         == 'the process of this run died: one'
     )
 
+@pytest.mark.slow
 def test_the_command_says_why_runs_failed_and_writes_json(tmp_path):
     (tmp_path/'toy.py').write_text("""def f(x, seed):
     if x==3: raise RuntimeError('three is too much\\nby far')
