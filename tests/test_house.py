@@ -142,6 +142,7 @@ assert not {'torch', 'fastai', 'pandas', 'matplotlib'} & set(sys.modules)''', *a
         assert 'forget' in said or re.match(r'\d+\.\d+', said)
     in_new_process("import sys, forgetprune; assert not {'torch', 'numpy'} & set(sys.modules)")
 
+@pytest.mark.slow
 def test_what_is_needed_comes_by_itself():
     "Nobody has to import a module for the sake of another one"
     in_new_process('''import sys

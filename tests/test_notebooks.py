@@ -23,7 +23,11 @@ def as_it_was():
     for m in set(sys.modules)-modules: # a notebook may have written a module of its own
         if '.' not in m and not getattr(sys.modules[m], '__file__', None): del sys.modules[m]
 
-@pytest.mark.parametrize('nb', notebooks, ids=lambda p: p.stem)
+slow = ('12b_forget', '13_output_values', '15_suppressed_or_erased', '19_language_models',
+    '23_midpoint', '35_cli', 'index')
+
+@pytest.mark.parametrize('nb', [pytest.param(p, id=p.stem, marks=[pytest.mark.slow]
+    if p.stem in slow else []) for p in notebooks])
 def test_runs(nb, as_it_was, monkeypatch, capfd):
     from nbdev.test import test_nb
     monkeypatch.chdir(nb.parent); monkeypatch.setenv('MPLBACKEND', 'agg')

@@ -235,7 +235,8 @@ alike = """() => {
 
 def faults(axe, p, **options):
     "Serious faults that axe finds on a page as it is: their names, and where the first one is"
-    # colours are written by script, and fade
+    # colours are written by script, and fade, which would take a third of a second
+    p.add_style_tag(content='* { transition: none !important; animation: none !important }')
     p.wait_for_function("document.documentElement.dataset.theme && "
         "document.getAnimations().every(a => a.playState!='running')")
     p.evaluate(alike) # of thousands of words of code, one of each kind stays
