@@ -245,11 +245,11 @@ def faults(axe, p, **options):
         if v['impact'] in ('serious', 'critical')]
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part', range(4))
+@pytest.mark.parametrize('part', range(12))
 def test_pages_have_no_errors_fit_a_phone_and_can_be_read_by_all(opened, pages, part):
     "Every page; in dark colours, which differ in colours only, those that are not made alike"
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
-    for name in pages[part::4]:
+    for name in pages[part::12]:
         p = opened(name, width=375)
         p.wait_for_timeout(50)
         assert not p.wrong, (name, p.wrong)
