@@ -1,4 +1,4 @@
-import random, re, signal
+import functools, random, re, signal
 from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.basics import Callback
@@ -21,8 +21,12 @@ def pytest_addoption(parser):
 
 def chapter(config):
     "What --chapter names: notebooks (stems) and files of tests; None without it"
-    name,here = config.getoption('--chapter'),Path(__file__).parent
-    if not name: return None
+    name = config.getoption('--chapter')
+    return _chapter(name) if name else None
+
+@functools.cache # notebooks are large, and are asked for with every file
+def _chapter(name):
+    here = Path(__file__).parent
     def module(nb):
         m = re.search(r'default_exp (\w+)', nb.read_text(encoding='utf-8'))
         return m[1] if m else ''

@@ -1,7 +1,7 @@
 "Every notebook runs from top to bottom, and what is made from the notebooks is up to date"
-import filecmp, os, random, shutil, signal, subprocess, sys, warnings
+import filecmp, os, shutil, signal, subprocess, sys, warnings
 from pathlib import Path
-import matplotlib, matplotlib.pyplot as plt, numpy as np, pytest, torch
+import matplotlib, matplotlib.pyplot as plt, pytest, torch
 
 repo = Path(__file__).resolve().parents[1]
 notebooks = sorted((repo/'nbs').glob('*.ipynb'))
@@ -31,7 +31,6 @@ slow = ('12b_forget', '13_output_values', '15_suppressed_or_erased', '19_languag
 def test_runs(nb, as_it_was, monkeypatch, capfd):
     from nbdev.test import test_nb
     monkeypatch.chdir(nb.parent); monkeypatch.setenv('MPLBACKEND', 'agg')
-    random.seed(0); np.random.seed(0); torch.manual_seed(0)
     ok,_ = test_nb(str(nb), skip_flags=['notest', 'slow'])
     assert ok, capfd.readouterr().err[-6000:]
 
@@ -80,4 +79,5 @@ def test_slow_outputs_are_stored():
             src = ''.join(c['source'])
             slow = '#| slow' in src or 'slow' in c['metadata'].get('nbdev', {})
             assert not [o for o in c.get('outputs', []) if o['output_type']=='error'], (p.name, src)
+            assert not [o for o in c.get('outputs', []) if o.get('name')=='stderr'], (p.name, src)
             if slow: assert c['outputs'], f'{p.name}: a slow cell has no stored output:\n{src}'
