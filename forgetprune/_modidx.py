@@ -178,6 +178,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'forgetprune.cut._pairs': ('cut.html#_pairs', 'forgetprune/cut.py'),
                                  'forgetprune.cut.check_scores': ('cut.html#check_scores', 'forgetprune/cut.py'),
                                  'forgetprune.cut.check_size': ('cut.html#check_size', 'forgetprune/cut.py'),
+                                 'forgetprune.cut.intact': ('cut.html#intact', 'forgetprune/cut.py'),
                                  'forgetprune.cut.largest': ('cut.html#largest', 'forgetprune/cut.py'),
                                  'forgetprune.cut.per_layer': ('cut.html#per_layer', 'forgetprune/cut.py'),
                                  'forgetprune.cut.top_indices': ('cut.html#top_indices', 'forgetprune/cut.py'),

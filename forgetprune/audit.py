@@ -12,7 +12,7 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 from fastai.basics import Learner
 from .basics import bar, device_of, unwrap, whole
-from .cut import Cut
+from .cut import Cut, intact
 from .data import class_split, in_memory
 from .figures import blue, grey, orange
 from .forget import class_name, row_zeroed
@@ -316,9 +316,7 @@ def _check_audit(cut, repeats, goal, most):
 def _check_in_force(model, cut):
     "Refuse a cut that does not stand in the model"
     if cut is None or cut.meta.get('healed'): return
-    now = [(w.detach().take(cut.indices[n].to(w.device)).cpu(), cut.values[n].cpu())
-        for n,w in cut.weights(model).items()]
-    if any(v.any() for _,v in now) and all(torch.equal(w, v.to(w.dtype)) for w,v in now):
+    if intact(cut, model):
         raise ValueError('cut: it is not in force, its weights stand in the model as they were; '
                          'cut.apply(learn.model) first, or leave `cut` out')
 

@@ -113,7 +113,7 @@ def is_linear(
     m:nn.Module # any module
 )->bool:
     "Do the weights of `m` multiply its inputs? `Linear`, `Conv2d` or Transformers' `Conv1D`"
-    return any(k.fits(m) for k in kinds)
+    return kind(m) is not None
 
 def stacked(
     m:nn.Module # any module

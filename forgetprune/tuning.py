@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Adam, Callback, CancelFitException, DataLoaders, Learner, SGD
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
-from .basics import one_of, unwrap, whole
+from .basics import device_of, one_of, unwrap, whole
 from .cut import KeepCut
 from .data import TensorDL, in_memory
 from .training import mean_loss
@@ -96,7 +96,7 @@ def copy_learner(
     "A learner for a copy of `model`, all of whose weights may move"
     net = copy.deepcopy(unwrap(model)).requires_grad_(True)
     held = [KeepCut(cut)] if cut is not None else []
-    dls = DataLoaders(train, valid, device=next(net.parameters()).device)
+    dls = DataLoaders(train, valid, device=device_of(net))
     return Learner(dls, net, loss_func=loss_func, opt_func=opt_func, cbs=[*cbs, *held])
 
 def _in_order(data, steps, bs, seed):
