@@ -788,6 +788,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.tuning.Until.after_batch': ('tuning.html#until.after_batch', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.Until.after_step': ('tuning.html#until.after_step', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.Until.before_fit': ('tuning.html#until.before_fit', 'forgetprune/tuning.py'),
+                                    'forgetprune.tuning._fused': ('tuning.html#_fused', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning._in_order': ('tuning.html#_in_order', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.copy_learner': ('tuning.html#copy_learner', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.fine_tune': ('tuning.html#fine_tune', 'forgetprune/tuning.py'),

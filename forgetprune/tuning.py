@@ -12,7 +12,7 @@ from functools import partial
 import pandas as pd, torch
 from torch import nn
 from torch.utils.data import TensorDataset
-from fastai.basics import Adam, Callback, CancelFitException, DataLoaders, Learner, SGD
+from fastai.basics import Callback, CancelFitException, DataLoaders, Learner, OptimWrapper
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from .basics import device_of, one_of, unwrap, whole
@@ -60,8 +60,13 @@ class Until(Callback):
         return a + (self.goal-p)/(q-p)*(b-a)
 
 # %% ../nbs/09c_tuning.ipynb #5ff4a3bc
+def _fused(opt, **hypers):
+    "PyTorch's own `opt`, which reads every weight once a step"
+    return partial(OptimWrapper, opt=partial(opt, fused=True, **hypers))
+
 # optimiser, learning rate
-tuning_recipes = {'sgd': (partial(SGD, mom=0.9), 0.005), 'adam': (partial(Adam, wd=0.), 1e-4)}
+tuning_recipes = {'sgd': (_fused(torch.optim.SGD, momentum=0.9), 0.005),
+                  'adam': (_fused(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-5), 1e-4)}
 
 class Glances(Callback):
     "Notes every `every` steps what `look(model)` returns (a dict), in evaluation mode; see `.rows`"
