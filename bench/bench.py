@@ -419,7 +419,8 @@ import sys, time, torch, transformers
 from transformers import GPT2Config, GPT2LMHeadModel
 from forgetprune.rivals import get_scores
 from forgetprune.cut import largest
-from forgetprune.lm import body_layers, lm_loss, streamed, text_pieces
+from forgetprune.lm import body_layers, streamed
+from forgetprune.reading import lm_loss, text_pieces
 what = sys.argv[1]
 torch.set_num_threads(1); torch.manual_seed(0)
 model = GPT2LMHeadModel(GPT2Config(attn_implementation='sdpa')).eval() # 124 million weights
@@ -472,7 +473,8 @@ def accelerated(device='cuda', reps=5, **config):
     """Scoring and a curve for a model of the size of GPT-2 small in bfloat16, against its forward
     passes: wall-clock seconds after all that was queued is done, and MiB above the model"""
     from transformers import GPT2Config, GPT2LMHeadModel
-    from forgetprune.lm import body_layers, perplexity_curve, streamed, text_pieces, weight_cuts
+    from forgetprune.lm import body_layers, perplexity_curve, streamed, weight_cuts
+    from forgetprune.reading import text_pieces
     torch.manual_seed(0)
     gpu,config = device!='cpu',GPT2Config(**config)
     model = GPT2LMHeadModel(config).to(device, torch.bfloat16).eval()

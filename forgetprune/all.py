@@ -23,6 +23,7 @@ from forgetprune.outputs import *
 from forgetprune.relearn import *
 from forgetprune.witnesses import *
 from forgetprune.audit import *
+from forgetprune.reading import *
 from forgetprune.lm import *
 from forgetprune.magnitudes import *
 from forgetprune.pruning import *
@@ -30,8 +31,11 @@ from forgetprune.published import *
 from forgetprune.decay import *
 from forgetprune.retrain import *
 from forgetprune.draws import *
+from forgetprune.selectors import *
 from forgetprune.recycle import *
+from forgetprune.grids import *
 from forgetprune.sweep import *
+from forgetprune.seeds import *
 from forgetprune.resume import *
 from forgetprune.experiments import *
 

@@ -7,6 +7,7 @@ __all__ = ['summaries', 'main']
 
 # %% ../nbs/35_cli.ipynb #3b76ec70
 import ast, re, shlex, sys, warnings
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 import typer
@@ -15,14 +16,21 @@ from . import __version__
 # %% ../nbs/35_cli.ipynb #a8cc08bd
 _calm = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-def summaries()->dict: # name of a command to what it does, in one line
-    "The commands, read from their source without importing it"
-    source = Path(find_spec('forgetprune.commands').origin).read_text(encoding='utf-8')
-    res = {}
+_rooms = 'forgetting','recycling','commands' # modules that hold commands
+
+def _commands_in(module):
+    "Name of a command to what it does, read from the source of a module without importing it"
+    source,res = Path(find_spec(f'forgetprune.{module}').origin).read_text(encoding='utf-8'),{}
     for f in ast.parse(source).body:
         for d in getattr(f, 'decorator_list', []):
             if ast.unparse(d).startswith('app.command('):
                 res[d.args[0].value] = ast.get_docstring(f)
+    return res
+
+def summaries()->dict: # name of a command to what it does, in one line
+    "All commands"
+    res = {}
+    for m in _rooms: res |= _commands_in(m)
     return res
 
 def _print_version(wanted:bool):
@@ -41,7 +49,9 @@ def _only_listed():
 
 def _app(args):
     "The app for these arguments"
-    if args[0].startswith('-') or args[0] not in summaries(): return _only_listed()
+    room = next((m for m in _rooms if args[0] in _commands_in(m)), None)
+    if room is None: return _only_listed()
+    import_module(f'forgetprune.{room}') # adds its commands
     from forgetprune.commands import app
     return app
 

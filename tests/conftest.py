@@ -1,6 +1,8 @@
-import functools, random, re, signal
+import functools, random, signal, sys
 from pathlib import Path
 import numpy as np, pytest, torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
+from chapters import module_of, named, nbs
 from fastai.basics import Callback
 from forgetprune.data import class_split, get_dls
 from forgetprune.training import get_learner
@@ -13,7 +15,8 @@ tested_in = dict(basics='data', figures='outputs', networks='layers', training='
     watch='scores', blocks='magnitudes', neurons='magnitudes', tuning='audit', rivals='scores',
     silence='erase', relearn='audit', witnesses='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', draws='recycle', experiments='sweep', report='cli',
-    commands='cli')
+    commands='cli', forgetting='cli', recycling='cli', grids='sweep', seeds='sweep',
+    selectors='recycle', reading='lm')
 
 def pytest_addoption(parser):
     parser.addoption('--chapter', metavar='NAME',
@@ -26,16 +29,11 @@ def chapter(config):
 
 @functools.cache # notebooks are large, and are asked for with every file
 def _chapter(name):
-    here = Path(__file__).parent
-    def module(nb):
-        m = re.search(r'default_exp (\w+)', nb.read_text(encoding='utf-8'))
-        return m[1] if m else ''
-    nbs = {nb.stem: module(nb) for nb in sorted((here.parent/'nbs').glob('*.ipynb'))}
-    found = [s for s,m in nbs.items() if name in (m, s, s.split('_')[0], s.partition('_')[2])]
+    here,found = Path(__file__).parent,named(name)
     if not found:
-        raise pytest.UsageError(f'--chapter {name}: there is no such chapter; there are '
-            f'{", ".join(m or s for s,m in nbs.items())}')
-    mods = {nbs[s] for s in found}-{''}
+        there = ', '.join(module_of(nb) or nb.stem for nb in sorted(nbs.glob('*.ipynb')))
+        raise pytest.UsageError(f'--chapter {name}: there is no such chapter; there are {there}')
+    mods = {module_of(nbs/f'{s}.ipynb') for s in found}-{None}
     own = {m: here/f'test_{m}.py' for m in mods}
     return found, {f.name if f.exists() else f'test_{tested_in[m]}.py' for m,f in own.items()
         if f.exists() or m in tested_in}

@@ -1,18 +1,14 @@
 "The house: imports run down, nothing private is borrowed, nothing is required that is not used"
-import ast, json, re, subprocess, sys
+import ast, builtins, dis, inspect, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, torch
+from chapters import cells, module_of, source
 
 repo = Path(__file__).resolve().parents[1]
 notebooks = sorted((repo/'nbs').glob('[0-9]*.ipynb'))
 
-def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
-def source(c): return ''.join(c['source'])
 def exported(c): return bool(re.match(r'#\|\s*exporti?\b', source(c)))
-def module_of(nb):
-    return next((m[1] for c in cells(nb) if (m := re.match(r'#\|\s*default_exp (\w+)', source(c)))),
-        None)
 
 order = [m for nb in notebooks if (m := module_of(nb))] # from the ground up
 trees = {m: ast.parse((repo/'forgetprune'/f'{m}.py').read_text(encoding='utf-8')) for m in order}
@@ -117,14 +113,14 @@ def test_lessons_rebind_nothing_of_their_module(nb):
     assert not [b for b in bound if b[0] not in inner], bound
 
 def test_all_brings_only_what_says_what_it_is():
-    import builtins
     import forgetprune.all as A
     names = set(A.__all__)
     vague = {'copy', 'put', 'zero', 'initial', 'current', 'scores', 'rules', 'squares'}
     assert not names & vague, names & vague
     assert not names & set(dir(builtins)) and not [n for n in names if n.startswith('test')]
     lost = [n for m in order for n in __import__(f'forgetprune.{m}', fromlist=['x']).__all__
-        if n not in names and m not in ('basics', 'figures', 'report', 'commands', 'cli')
+        if n not in names and m not in ('basics', 'figures', 'report', 'commands',
+            'forgetting', 'recycling', 'cli')
         and n not in vague]
     assert not lost, lost
 
@@ -175,16 +171,46 @@ assert [e['step'] for e in second.events[:n]]==[e['step'] for e in first.events]
 assert 'forgetprune.resume' not in sys.modules''')
 
 def test_chapters_run_in_order_and_say_what_moved():
-    sys.path.insert(0, str(repo/'tools'))
     import full
     names = full.order()
     assert names[0]=='00_basics' and names[-1]=='index' and len(names)==len(set(names))
     assert set(names)=={nb.stem for nb in notebooks}|{'index'}
     assert names.index('04_training') < names.index('10_inner_layers') < names.index('35_cli')
-    assert full.chosen(['cut', '08'], names)==['07_cut', '08_curve']
+    assert full.chosen(['cut', '08'], names)==['07_cut', '08_curve'] # not what begins so
     with pytest.raises(SystemExit, match='no such chapter'): full.chosen(['nothing'], names)
     cell = lambda *said: dict(cell_type='code', id='a', source=[], outputs=[dict(
         output_type='stream', name='stdout', text=[s]) for s in said])
     assert full.moved([cell('1 at 0x7f')], [cell('1 at 0x8e')])==[]
     assert full.moved([cell('0.5')], [cell('0.6')])==['  cell 0: was 0.5', '           is 0.6']
     assert 'outputs before' in full.moved([cell('a')], [cell('a', 'b')])[0]
+
+def names_used(code):
+    "Global names that a piece of code asks for, inner functions included"
+    for i in dis.get_instructions(code):
+        if i.opname in ('LOAD_NAME', 'LOAD_GLOBAL'): yield i.argval
+    for c in code.co_consts:
+        if inspect.iscode(c): yield from names_used(c)
+
+def names_made(code):
+    "Names that a piece of code gives a value, in class bodies too"
+    for i in dis.get_instructions(code):
+        if i.opname in ('STORE_NAME', 'STORE_GLOBAL'): yield i.argval
+    for c in code.co_consts:
+        if inspect.iscode(c): yield from names_made(c)
+
+def unknown_names(text):
+    "Names that the code of a notebook uses and neither makes nor imports"
+    code,known = compile(text, 'notebook', 'exec'),{}
+    for n in ast.parse(text).body:
+        if isinstance(n, (ast.Import, ast.ImportFrom)):
+            exec(compile(ast.Module([n], []), 'imports', 'exec'), known)
+    there = {*known, *names_made(code), *dir(builtins), '__name__', '__annotations__'}
+    return sorted(set(names_used(code))-there)
+
+def test_unknown_names_are_seen():
+    assert unknown_names('import os\ndef f(): return os.sep+g(1)\nclass A: x = 1; y = x')==['g']
+
+@pytest.mark.parametrize('nb', [*notebooks, repo/'nbs/index.ipynb'], ids=lambda p: p.stem)
+def test_all_names_of_a_chapter_are_there(nb):
+    "Those of its slow cells too, which the tests do not run"
+    assert unknown_names('\n'.join(source(c) for c in cells(nb) if c['cell_type']=='code'))==[]

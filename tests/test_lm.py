@@ -19,6 +19,7 @@ from forgetprune.cut import KeepCut, largest
 from forgetprune.rivals import criteria, get_scores
 from forgetprune.blocks import ffns
 from forgetprune.lm import *
+from forgetprune.reading import *
 from forgetprune.neurons import *
 from forgetprune.neurons import neuron_cut
 from forgetprune.networks import Encoder

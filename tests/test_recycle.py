@@ -29,6 +29,7 @@ from forgetprune.neurons import neuron_cut
 from forgetprune.draws import *
 from forgetprune.draws import Interpolation, current, initial, second_moments, to_mix, to_new
 from forgetprune.recycle import *
+from forgetprune.selectors import *
 from forgetprune.text import *
 
 words = 'the quick brown fox\njumps over the lazy dog\n'*40

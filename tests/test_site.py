@@ -103,7 +103,6 @@ def test_names_and_numbers_become_links(html):
     def article(name):
         return re.search(r'<article.*?</article>', (html/name).read_text(encoding='utf-8'), re.S)[0]
     of = lambda name,what: len(re.findall(rf'href="{what}', article(name)))
-    sys.path.insert(0, str(repo/'tools'))
     import blog
     known,total = {n for found in blog.symbols().values() for n in found},0
     # every name of ours that the prose of a chapter has, once per cell, outside of tables and

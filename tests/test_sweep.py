@@ -3,6 +3,8 @@ import json, os, random, signal, sqlite3, subprocess, sys, textwrap, time, warni
 import joblib, numpy as np, pandas as pd, pytest, torch
 from hypothesis import given, settings, strategies as st
 from forgetprune.experiments import find_experiment
+from forgetprune.grids import *
+from forgetprune.seeds import *
 from forgetprune.sweep import *
 
 quiet = dict(progress=False)

@@ -17,25 +17,19 @@ from pathlib import Path
 
 repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
+from chapters import listed as in_order, module_of, nbs, source
 
-def text(cell): return ''.join(cell['source'])
-
-def chapters(nbs=repo/'nbs'):
+def chapters():
     """File name to (notebook, title, summary, date, minutes to read, how long it runs, part), in
     the order of the series"""
-    index = '\n'.join(text(c)
-        for c in json.loads((nbs/'index.ipynb').read_text(encoding='utf-8'))['cells'])
     res = {}
-    parts = re.findall(r'^### (.*)$|^\| \[.*?\]\((\d\d\w*)\.ipynb\)', index, re.M)
-    part = None
-    for heading,name in parts:
-        if heading: part = heading; continue
+    for part,name in in_order():
         f = nbs/f'{name}.ipynb'
         try: nb = json.loads(f.read_text(encoding='utf-8'))
         except (OSError, ValueError) as e: sys.exit(f'{f} is no notebook ({e})')
-        head = re.match(r'# (.*)\n+> (.*)', text(nb['cells'][0]))
+        head = re.match(r'# (.*)\n+> (.*)', source(nb['cells'][0]))
         dated = next((m for c in nb['cells']
-            if (m := re.search(r'^\*(\d{4}-\d\d-\d\d)\. (A full run takes [^*]*)\*$', text(c),
+            if (m := re.search(r'^\*(\d{4}-\d\d-\d\d)\. (A full run takes [^*]*)\*$', source(c),
             re.M))), None)
         if not head:
             sys.exit(
@@ -49,11 +43,11 @@ def chapters(nbs=repo/'nbs'):
             )
         for c in nb['cells']:
             if any(o['output_type']=='error' for o in c.get('outputs', [])):
-                sys.exit(f'{f}: a stored output is an error; run it again:\n{text(c)[:200]}')
-            if '#| fig-cap:' in text(c) and not c['outputs']:
-                sys.exit(f'{f}: a figure has no stored output; run it in full:\n{text(c)[:200]}')
+                sys.exit(f'{f}: a stored output is an error; run it again:\n{source(c)[:200]}')
+            if '#| fig-cap:' in source(c) and not c['outputs']:
+                sys.exit(f'{f}: a figure has no stored output; run it in full:\n{source(c)[:200]}')
         (title,summary),(when,runs) = head.groups(),dated.groups()
-        words = sum(len(text(c).split())*(1 if c['cell_type']=='markdown' else 0.5)
+        words = sum(len(source(c).split())*(1 if c['cell_type']=='markdown' else 0.5)
             for c in nb['cells'])
         res[name] = dict(nb=nb, title=title, summary=summary, date=date.fromisoformat(when),
             minutes=max(1, round(words/220)), runs=runs, part=part)
@@ -172,7 +166,7 @@ def staged(name, ch, names):
     "A chapter as Sphinx gets it"
     cells,keys = [],works()
     for c in ch['nb']['cells']:
-        src = text(c)
+        src = source(c)
         if c['cell_type']=='markdown':
             cells.append(dict(c,
                 source=linked(cited(re.sub(r'^\*\d{4}-\d\d-\d\d\. ', '*', src, flags=re.M), keys),
@@ -289,8 +283,7 @@ def stage(src):
     (src/'api').mkdir(parents=True)
     series,syms = chapters(),symbols()
     names = {n: target(mod, n) for mod,found in syms.items() for n in found}
-    by_module = {m[1]: n for n,c in series.items() for cell in c['nb']['cells']
-        if (m := re.search(r'^#\|\s*default_exp (\w+)', text(cell), re.M))}
+    by_module = {m: n for n in series if (m := module_of(nbs/f'{n}.ipynb'))}
     for n,c in series.items():
         (src/f'{n}.ipynb').write_text(json.dumps(staged(n, c, names)), encoding='utf-8')
     mods = [m for m in by_module if m in syms]

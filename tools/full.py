@@ -7,9 +7,8 @@ A chapter that fails keeps the outputs that it had, and the others go on. What m
 by output: the first line that differs, as it was and as it is.
 """
 import argparse, json, os, re, shutil, subprocess, sys, time
-from pathlib import Path
+from chapters import cells, listed, named, nbs
 
-repo = Path(__file__).resolve().parents[1]
 code = '''import sys, torch
 from nbdev.test import test_nb
 torch.manual_seed(0)
@@ -26,23 +25,17 @@ def without_stderr(nb):
     text = json.dumps(d, sort_keys=True, indent=1, ensure_ascii=False)+'\n'
     nb.write_text(text, encoding='utf-8')
 
-def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
-
-def order(nbs=repo/'nbs'):
+def order():
     "Names of the chapters: the ground, then as the index has them, then the index"
-    text = '\n'.join(''.join(c['source']) for c in cells(nbs/'index.ipynb'))
-    names = re.findall(r'^\| \[.*?\]\((\d\d\w*)\.ipynb\)', text, re.M) # rows of its tables
-    listed = [n for n in names if n[0]=='0']+[n for n in names if n[0]!='0']
-    return [*sorted(set(p.stem for p in nbs.glob('[0-9]*.ipynb'))-set(listed)), *listed, 'index']
+    names = sorted((n for _,n in listed()), key=lambda n: n[0]!='0')
+    return [*sorted({p.stem for p in nbs.glob('[0-9]*.ipynb')}-set(names)), *names, 'index']
 
-def chosen(wanted, names, nbs=repo/'nbs'):
+def chosen(wanted, names):
     "The chapters that these words name, in order; ends with a word on the first that names none"
     res = set()
     for w in wanted:
-        found = [n for n in names if w in (n, n.split('_')[0], n.partition('_')[2])
-            or any(f'default_exp {w}' in ''.join(c['source']).split('\n')[0] for c in
-                cells(nbs/f'{n}.ipynb'))]
-        if not found: sys.exit(f'{w}: there is no such chapter; there are {", ".join(names)}')
+        if not (found := named(w)):
+            sys.exit(f'{w}: there is no such chapter; there are {", ".join(names)}')
         res |= set(found)
     return [n for n in names if n in res]
 
@@ -85,7 +78,7 @@ def main():
     names = order()
     todo,failed = chosen(p.parse_args().names, names) or names,[]
     for n in todo:
-        nb,t = repo/'nbs'/f'{n}.ipynb',time.time()
+        nb,t = nbs/f'{n}.ipynb',time.time()
         tmp = nb.with_name(f'.{n}.full.ipynb')
         shutil.copy(nb, tmp)
         try:
