@@ -34,6 +34,7 @@ def _check_numbers(**given):
             f'{", ".join(bad)}: not a number, so there is no verdict; measure it again, '
             'or leave that witness out')
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #7c9b3f1c
 def _against(relearning, probe_gap, over, attacks, rules):
     "What tells a network from gold, in sentences"
     slow = {n: r for n,(r,ref) in relearning.items() if r < min(rules['relearned'], ref)}
@@ -46,6 +47,7 @@ def _against(relearning, probe_gap, over, attacks, rules):
             res.append(f'the attack on {n} tells it from gold (AUC {a:.2f} against {ref:.2f})')
     return res
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #0e3b7e05
 def verdict(
     accuracy:float, # on the target
     relearning:dict, # recipe to (ratio to gold, the same of a second gold or 1), cut weights free
@@ -107,6 +109,7 @@ def _run_on(net, x, name):
         raise ValueError(
             f'{name} does not take inputs of shape {tuple(x.shape[1:])} ({e})') from None
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #d7c7df98
 def _modules(gold, before):
     "Golds as a list; refuse what is no module"
     gold = [gold] if isinstance(gold, nn.Module) else gold
@@ -119,6 +122,7 @@ def _modules(gold, before):
                          'module; for a Learner, its .model')
     return gold
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #eadc3b90
 def _same_shapes(model, others, x):
     "Refuse networks (name to module) that do not answer like `model`; returns how many outputs"
     shape = _run_on(model, x, 'learn.model')
@@ -128,6 +132,7 @@ def _same_shapes(model, others, x):
                              f'{tuple(shape[1:])}; it must be the same architecture')
     return shape[1]
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #d7b45c1d
 def _subjects(learn, target, gold, cut, before, dl):
     "The networks that are compared, by name"
     model,x = unwrap(learn.model),dl.tensors[0][:2]
@@ -148,6 +153,7 @@ def _subjects(learn, target, gold, cut, before, dl):
     golds = {'gold': gold[0]} | ({'second gold': gold[1]} if len(gold)>1 else {})
     return res | golds
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #8e85198f
 _knows_others,_knows_target = 0.5,0.1 # accuracies that gold must, and must not, exceed
 
 def _check_golds(acc, target):
@@ -173,6 +179,7 @@ def _jobs(names, has_cut, repeats):
             for held in ((False, True) if n=='subject' and has_cut else (False,)):
                 yield from ((n, r, held, i) for i in range(times))
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #3cc9ff7e
 def _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, progress):
     "Relearning of every network by both recipes; the subject also with its cut held"
     rows,looked = [],{}
@@ -186,6 +193,7 @@ def _relearn_all(learn, target, models, cut, dl, goal, most, repeats, seed, prog
         if i==0: looked[n,r,held] = res.looked
     return pd.DataFrame(rows), looked
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #d18ae4a7
 def ratios_to_gold(
     relearning:pd.DataFrame, # of an `Audit`
     most:int # what a network that gave up counts as
@@ -206,6 +214,7 @@ def _lead(right, leads, n):
     place = leads[n].idxmax()
     return right[n][place].astype(float) - right['gold'][place]
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #17f90483
 def _probe_all(learn, target, models, dl, seed, reps=200):
     "Balanced accuracies; the subject's lead over gold less a second gold's: (value, low, high)"
     data,subject = probe_data(learn.dls.train, dl, target, seed=seed),models['subject']
@@ -225,10 +234,12 @@ def _probe_all(learn, target, models, dl, seed, reps=200):
     boot = [(again(a) + again(b))/2 for _ in range(reps)]
     return table, (float(balanced(by_item)), *map(float, np.quantile(boot, [0.025, 0.975])))
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #8fe64a91
 def _half_width(p, n):
     "Of the 95 % interval of a share `p` of `n` items"
     return 1.96*(p*(1-p)/n)**0.5
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #bb492218
 def _verdicts(acc, n, ratio, gap, own, attacks):
     "The verdict with reasons, and the verdicts at the worse and the better ends of the intervals"
     subject,second = attacks['subject'],attacks.get('second gold')
@@ -260,6 +271,7 @@ class _Found:
 
 def _named(recipe, held): return recipe + (', cut held' if held else '')
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #e8d0e56a
 def _measures(f):
     "(measure, of what) to values by network"
     rows = {}
@@ -281,6 +293,7 @@ def _measures(f):
         rows['membership AUC',k] = {n: a[k]['auc'] for n,a in told.items()}
     return rows
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #8ff28e52
 def _ends(f):
     "(measure, of what) to the ends of the subject's interval"
     res = {}
@@ -294,6 +307,7 @@ def _ends(f):
     for k,a in f.attacks['subject'].items(): res['membership AUC',k] = a['low'],a['high']
     return res
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #7a187c57
 def _audit_table(f):
     "One row per measure; what gold would be compared with itself on is left empty"
     res,ends = pd.DataFrame(_measures(f)).T.reindex(columns=[*f.acc, 'fresh']),_ends(f)
@@ -320,6 +334,7 @@ def _check_in_force(model, cut):
         raise ValueError('cut: it is not in force, its weights stand in the model as they were; '
                          'cut.apply(learn.model) first, or leave `cut` out')
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #cce25c08
 def _golds(learn, target, progress):
     "Golds by the learner's own recipe: two starts if it knows its own"
     if not hasattr(learn, 'seed'): return [get_gold(learn, target)]
@@ -329,6 +344,7 @@ def _sure_of(gold, loss):
     "How sure gold is of what it knows: its mean output for the right class"
     return centred(gold.on_rest, loss).gather(1, gold.y_rest[:,None]).mean().item()
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #69faf77a
 def audit(
     learn:Learner, # its model has been made to forget; left as it was
     target:int, # the class that was to be forgotten
@@ -393,6 +409,7 @@ def _dots(ax, values, places, ylabel):
         xlim=(-0.6, len(places)-0.4))
     for i in range(1, len(places)): ax.axvline(i-0.5, color='0.85', lw=0.8)
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #095897de
 def _plot_looked(res, ax):
     "Accuracy against images shown"
     for (n,r,held),rows in res.looked.items():
@@ -405,6 +422,7 @@ def _plot_looked(res, ax):
            xlim=(-0.8, None))
     ax.xaxis.set_major_formatter(lambda v,_: f'{v:,.0f}')
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #5a89d7ca
 def _plot_ratios(res, ax):
     "Images needed against gold"
     whats = list(res.table.loc['relearning / gold'].index)
@@ -429,6 +447,7 @@ def _plot_probes(res, ax):
            title='Linear probes: target against rest')
     ax.set_xticklabels(p.index, rotation=20)
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #c24fab1d
 def _plot_answers(res, ax, own_ax):
     near,own = res.table.loc['answers against gold'],res.table.loc["target's output"]
     plain = lambda *v: [(x, x, x) for x in v]
@@ -441,6 +460,7 @@ def _plot_answers(res, ax, own_ax):
     own_ax.axhline(own.loc['mean', 'gold'], color='k', lw=1, ls='-.')
     own_ax.set_title("The target's own output (line: gold)")
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #0e5bfe66
 def _plot_attacks(res, ax):
     kinds = ['images', 'losses', 'neighbours']
     def of(n, a, k):
@@ -450,6 +470,7 @@ def _plot_attacks(res, ax):
     ax.set_title('Membership attacks')
     ax.axhline(0.5, color='0.5', lw=1)
 
+# %% ../nbs/15_suppressed_or_erased.ipynb #633f289a
 def plot_audit(
     res:Audit # what to draw
 ): # a matplotlib figure

@@ -19,6 +19,7 @@ def said(
     "How an error speaks of an argument and its value"
     return f'{name} {value}' if name.startswith('--') else f'{name}={value!r}'
 
+# %% ../nbs/00_basics.ipynb #e9f1db1d
 def whole(
     name:str, # of the argument, for the error
     value, # what was given
@@ -31,6 +32,7 @@ def whole(
     to = '' if most is None else f' and at most {most:,}'
     raise ValueError(f'{said(name, value)} must be a whole number, at least {least}{to}')
 
+# %% ../nbs/00_basics.ipynb #b552570b
 def share(
     name:str, # of the argument, for the error
     value, # what was given
@@ -43,6 +45,7 @@ def share(
     if fits and (value < 1 if most is None else value <= most): return value
     raise ValueError(f'{said(name, value)} must lie between 0 and 1')
 
+# %% ../nbs/00_basics.ipynb #d5dda343
 def one_of(
     name:str, # of the argument, for the error
     value, # what was given
@@ -80,6 +83,7 @@ def bar(
     from fastprogress.fastprogress import progress_bar
     return progress_bar(it, total=total, leave=False) if display else it
 
+# %% ../nbs/00_basics.ipynb #d435bc8f
 def unwrap(
     model # an `nn.Module`
 ): # the module inside

@@ -62,6 +62,7 @@ def example(
     size = getattr(getattr(model, 'config', None), 'image_size', 28)
     return kind(first).example(size, g).to(dev)
 
+# %% ../nbs/09_blocks.ipynb #a7d9b5b6
 @contextmanager
 def _rewired(model, layers, seen):
     "Note in `seen` what comes in and goes out of each linear layer, and go on with random numbers"
@@ -74,6 +75,7 @@ def _rewired(model, layers, seen):
         torch.manual_seed(0)
         with watching(model, flat, hook): yield
 
+# %% ../nbs/09_blocks.ipynb #897e2bf9
 def _alone(into, outs, row, first):
     "Which of `outs` (number: tensor) reach every second unit of `into` at `row`, and no other unit"
     want = torch.zeros_like(into)
@@ -82,6 +84,7 @@ def _alone(into, outs, row, first):
     strays = lambda d: bool(((d!=0) & (want==0)).any())
     return {k: o for (k,o),d in zip(outs.items(), ds) if d is not None and not strays(d)}
 
+# %% ../nbs/09_blocks.ipynb #66815f2c
 def _slopes(into, outs):
     "Of `outs` that reach the same units of `into`, at one position, and no others: their slopes"
     fit = {k: o for k,o in enumerate(outs) if o.shape==into.shape}
@@ -95,6 +98,7 @@ def _slopes(into, outs):
     ds = torch.autograd.grad(into, list(fit.values()), torch.ones_like(into), retain_graph=True)
     return {k: d for k,d in zip(fit, ds) if bool(d.any())}
 
+# %% ../nbs/09_blocks.ipynb #563a01c8
 def _between(into, slopes, outs):
     "Numbers of the gate (or None) and of the first matrix, or None if no function lies between"
     if len(slopes)==1:
@@ -117,6 +121,7 @@ def _common(names, taken):
     res = '.'.join(os.path.commonprefix(parts)) or up
     return up if res in taken else res
 
+# %% ../nbs/09_blocks.ipynb #7b24df91
 def ffns(
     model:nn.Module, # left as it was
     x=None # an input to run it on, a tensor or a dict of arguments; made up if omitted
@@ -142,6 +147,7 @@ def ffns(
         res.append(FFN(name, layers[up], layers[n], layers[gate] if gate else None))
     return res
 
+# %% ../nbs/09_blocks.ipynb #057d4a4f
 def named_blocks(
     model:nn.Module, # left as it was
     x=None # see `ffns`

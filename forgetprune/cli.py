@@ -33,6 +33,7 @@ def summaries()->dict: # name of a command to what it does, in one line
     for m in _rooms: res |= _commands_in(m)
     return res
 
+# %% ../nbs/35_cli.ipynb #58052467
 def _print_version(wanted:bool):
     if not wanted: return
     print(__version__)
@@ -47,6 +48,7 @@ def _only_listed():
     for name,what in summaries().items(): app.command(name, help=what)(lambda: None)
     return app
 
+# %% ../nbs/35_cli.ipynb #d2700838
 def _app(args):
     "The app for these arguments"
     room = next((m for m in _rooms if args[0] in _commands_in(m)), None)
@@ -62,6 +64,7 @@ def _fail(msg, code=2):
     print(f'forgetprune: {" ".join(msg.split())}', file=sys.stderr)
     return code
 
+# %% ../nbs/35_cli.ipynb #2bd19408
 def main(
     args:list=None # `sys.argv[1:]` if omitted
 ):

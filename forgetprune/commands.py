@@ -52,6 +52,7 @@ def _write_magnitudes(out, path, mags, stats, plain):
     return put_files(out, result, {'report.html': page, 'magnitudes.csv': csv,
         'magnitudes.png': png})
 
+# %% ../nbs/34_commands.ipynb #cb599c26
 def _stats(mags):
     "One row per block"
     row = lambda m: dict(neurons=len(m), median=float(m.median()), **magnitude_stats(m))
@@ -59,6 +60,7 @@ def _stats(mags):
     kinds = dict(neurons=int, two=bool)
     return stats.astype({c: kinds.get(c, float) for c in stats})
 
+# %% ../nbs/34_commands.ipynb #82e532fb
 @app.command('magnitudes')
 def magnitudes_command(
     path:str=typer.Argument(...,
@@ -98,6 +100,7 @@ def _what_failed(error):
 def _rows_of(store, name):
     with Store(store) as db: return len(db.rows(name))
 
+# %% ../nbs/34_commands.ipynb #ea1cb79f
 def _print_sweep(df, c, config, store):
     "Means over seeds, what failed, and where the rows are"
     by = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1]
@@ -116,6 +119,7 @@ def _print_sweep(df, c, config, store):
         )
     print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')
 
+# %% ../nbs/34_commands.ipynb #d99aa88d
 @app.command('sweep')
 def sweep_command(
     config:Path=typer.Argument(...,

@@ -46,6 +46,7 @@ def _is_plain(m): return (k := kind(m)) is not None and k.plain
 
 def _keeps_order(m): return type(m) in _keep_order and getattr(m, 'dim', 1) in (1, -1)
 
+# %% ../nbs/08_curve.ipynb #e440c7b1
 def _first_link(mods, lin):
     "Where the chain of linear layers that ends with the last one begins"
     start = lin[-1]
@@ -54,6 +55,7 @@ def _first_link(mods, lin):
         start = i
     return start
 
+# %% ../nbs/08_curve.ipynb #72ec6409
 def chain(
     model:nn.Module # any model
 )->tuple: # (modules before, [(name, linear layer, activations after it)]), or None
@@ -71,6 +73,7 @@ def chain(
     acts = [[m for _,m in mods[i+1:j]] for i,j in zip(used, used[1:]+[used[-1]+1])]
     return [m for _,m in mods[:start]], [(*mods[i], a) for i,a in zip(used, acts)]
 
+# %% ../nbs/08_curve.ipynb #d03f336e
 def _through(mods, x):
     for m in mods: x = m(x.clone() if getattr(m, 'inplace', False) else x)
     return x
@@ -138,6 +141,7 @@ def _check_levels(ks):
     if len({isinstance(k, float) for k in ks}) > 1:
         raise ValueError(f'ks={list(ks)} mixes numbers of weights (int) with fractions (float)')
 
+# %% ../nbs/08_curve.ipynb #4de428f2
 def _plan(model, scores, ks):
     "Distinct levels in rising order, and per level the weights of each layer that fall at it"
     if not scores: raise ValueError('scores is empty')
@@ -279,6 +283,7 @@ def _own_lead(out, y):
     best = out.scatter(1, own, -torch.inf).amax(1, keepdim=True)
     return (out.gather(1, own) - best)[:,0]
 
+# %% ../nbs/08_curve.ipynb #5bd51e7a
 def _settle_close_calls(cache, ok, close, wts, plan, first):
     "Compute afresh what is `close` (levels by images), and write to `ok` whether it is right"
     x,y = [cache.inputs(c, first) for c in range(len(cache.x))],torch.cat(cache.y)
@@ -292,6 +297,7 @@ def _settle_close_calls(cache, ok, close, wts, plan, first):
             h = cache.link(i, wts[i].T, h if i==first else cache.act(i-1, h))
         ok[l,at] = h.argmax(0)==y[at]
 
+# %% ../nbs/08_curve.ipynb #734be7d3
 def _incremental(cache, plan, first, progress):
     "Which images are right at each level (levels by images)"
     wts,leads,tols = [w.T.contiguous() for w in cache.weights],[],[]
@@ -318,6 +324,7 @@ def _answers(cache, model, plan, progress):
         return {i: _Fall(cache.weights[i], level[names[i]]) for i in used if len(level[names[i]])}
     return _incremental(cache, [falls(p) for p in plan], used[0], progress),torch.cat(cache.y)
 
+# %% ../nbs/08_curve.ipynb #962fef60
 @torch.no_grad()
 def prune_curve(
     model:nn.Module, # left as it was
@@ -354,6 +361,7 @@ def _axes(axs, names, is_share, mark, ymin):
     axs[0].set_ylim(-3, 103)
     axs[1].set_ylim(ymin-0.03*(100-ymin), 100+0.03*(100-ymin))
 
+# %% ../nbs/08_curve.ipynb #9a449fdb
 def plot_curves(
     curves:pd.DataFrame, # from `prune_curve`; several runs with the same labels make a band
     by:str=None, # column that labels the lines

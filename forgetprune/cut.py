@@ -36,6 +36,7 @@ def weight_of(
                      'example with prune.remove(layer, "weight") or '
                      'parametrize.remove_parametrizations')
 
+# %% ../nbs/07_cut.ipynb #bd839861
 def _flat_indices(name, i, w):
     "Flat indices, each once and rising, from numbers or from a mask shaped like the weight"
     i = torch.as_tensor(i, device=w.device)
@@ -92,6 +93,7 @@ def _pairs(cut, model):
     for n,w in cut.weights(model).items():
         yield n, w, cut.indices[n].to(w.device), cut.values[n].to(w.device, w.dtype)
 
+# %% ../nbs/07_cut.ipynb #a6096e91
 def _expect(cut, model, why):
     "Refuse a model that holds neither zeros nor the removed values where `cut` speaks of it"
     for n,w,i,v in _pairs(cut, model):
@@ -119,6 +121,7 @@ def apply(self:Cut,
     for _,w,i,v in _pairs(self, model): w.put_(i, torch.zeros_like(v))
     return model
 
+# %% ../nbs/07_cut.ipynb #c242dbdf
 @patch
 @torch.no_grad()
 def undo(self:Cut,
@@ -134,6 +137,7 @@ def undo(self:Cut,
     for _,w,i,v in _pairs(self, model): w.put_(i, v)
     return model
 
+# %% ../nbs/07_cut.ipynb #b53caeea
 @patch
 @contextmanager
 def on(self:Cut,
@@ -147,6 +151,7 @@ def on(self:Cut,
         with torch.no_grad():
             for w,i,v in found: w.put_(i, v)
 
+# %% ../nbs/07_cut.ipynb #58080b92
 @patch
 def retake(self:Cut,
     model:nn.Module # left as it is
@@ -172,6 +177,7 @@ def _both(a, b, n):
     raise ValueError(f'the cuts remove different values from layer {n!r}; they were taken from '
                      'different models')
 
+# %% ../nbs/07_cut.ipynb #82a3d330
 @patch
 def __or__(self:Cut, o:Cut)->Cut:
     "The union of two cuts of one model"
@@ -206,6 +212,7 @@ def _is_cut(i, v, size):
     if i is None or v is None or i.dtype!=torch.long or i.dim()!=1 or i.shape!=v.shape: return False
     return not len(i) or bool(0 <= i[0] and i[-1] < size and (i.diff()>0).all())
 
+# %% ../nbs/07_cut.ipynb #75e6c912
 @patch(cls_method=True)
 def load(cls:Cut,
     path # a file from `cut.save`
@@ -236,6 +243,7 @@ def to_torch_prune(self:Cut,
         prune.custom_from_mask(unwrap(model).get_submodule(n), 'weight', mask)
     return model
 
+# %% ../nbs/07_cut.ipynb #7709f929
 @patch(cls_method=True)
 def from_torch_prune(cls:Cut,
     model:nn.Module # with masks of `torch.nn.utils.prune`; left as it is
@@ -265,6 +273,7 @@ def check_size(
     if k < 0: raise ValueError(f'k={k} must not be negative')
     return k
 
+# %% ../nbs/07_cut.ipynb #397731b2
 def per_layer(
     k, # number or fraction of weights
     n:int # weights of the layer
@@ -273,6 +282,7 @@ def per_layer(
     k = check_size(k)
     return min(n, round(k*n) if isinstance(k, float) else k)
 
+# %% ../nbs/07_cut.ipynb #411e4b7b
 def check_scores(
     model:nn.Module, # any model
     n:str, # name of a layer
@@ -298,6 +308,7 @@ def top_indices(
     above = (s>least).nonzero().flatten()
     return torch.cat([above, (s==least).nonzero().flatten()[:k-len(above)]]).sort().values
 
+# %% ../nbs/07_cut.ipynb #34259265
 def largest(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
@@ -327,6 +338,7 @@ class KeepCut(Callback):
         ws = self.cut.weights(self.learn.model)
         self.held = [(w, self.cut.indices[n].to(w.device)) for n,w in ws.items()]
 
+# %% ../nbs/07_cut.ipynb #21294de3
 @patch
 def holds(self:KeepCut,
     ffn # a feed-forward block, see `blocks.FFN`
@@ -340,6 +352,7 @@ def holds(self:KeepCut,
             gone |= m.view_as(p).all(1-dim).cpu()
     return gone
 
+# %% ../nbs/07_cut.ipynb #1bb5454a
 @patch
 def let_go(self:KeepCut,
     ffn, # a feed-forward block, see `blocks.FFN`

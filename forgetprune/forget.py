@@ -31,6 +31,7 @@ def _grid(most):
     n = math.ceil(math.log(max(most, _first_level)/_first_level, _growth))
     return sorted({0, most, *(min(most, round(_first_level*_growth**i)) for i in range(n))})
 
+# %% ../nbs/12b_forget.ipynb #e911e76f
 def search_k(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
@@ -66,6 +67,7 @@ def _sizes(cut):
     if len(set(sizes.values()))==1: return f'{max(sizes.values()):,} per layer'
     return ', '.join(f'{c:,} in {n!r}' for n,c in sizes.items())
 
+# %% ../nbs/12b_forget.ipynb #11e2cb5c
 @dataclass(repr=False)
 class Forgotten:
     "What `Learner.forget` did"
@@ -119,6 +121,7 @@ def row_zeroed(
         if layer.bias is not None: layer.bias[target] = 0
     return res
 
+# %% ../nbs/12b_forget.ipynb #6743cca9
 def parts_of(
     dls # fastai `DataLoaders`
 )->dict: # 'validation', and 'test' if there is a test set
@@ -143,6 +146,7 @@ def _controls(model, cut, layers):
     return {'random weights': like(random_scores(model, layers=layers, seed=_control_seed)),
             'largest weights': like(magnitude(model, layers=layers))}
 
+# %% ../nbs/12b_forget.ipynb #cf562094
 def compared(
     model:nn.Module, # before the cut; left as it was
     cut:Cut, # not applied
@@ -178,6 +182,7 @@ class _Tried:
     @property
     def k(self): return max(map(len, self.cut.indices.values()))
 
+# %% ../nbs/12b_forget.ipynb #722515ce
 def _silenced(learn, target, layers, shares, met, progress, how, most_rest):
     "Shares of units, silenced and healed (`how`), until one meets what is asked: met(tried)"
     model = unwrap(learn.model)
@@ -190,6 +195,7 @@ def _silenced(learn, target, layers, shares, met, progress, how, most_rest):
         yield tried
         if met(tried): return
 
+# %% ../nbs/12b_forget.ipynb #c87a4867
 def erasing(
     learn:Learner, # its model is changed once the result is there
     target:int, # class to forget
@@ -256,6 +262,7 @@ def _cut_of(model, scores, k, cache, target, goal, budget, progress):
     met = bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
     return k, met, curve
 
+# %% ../nbs/12b_forget.ipynb #ac0b4965
 @patch
 def forget(self:Learner,
     target:int, # class to forget

@@ -51,6 +51,7 @@ def _given_network(model, data, dls):
     if out.shape[1] == dls.c: return net,about['arch']
     raise ValueError(f'--model {model} has {out.shape[1]} outputs, but {data} has {dls.c} classes')
 
+# %% ../nbs/34b_forget_command.ipynb #d8559d0a
 def _learner(data, recipe, seed, model, path):
     "The learner that will forget, with its network read from a file or yet to be trained"
     bs = 32 if data=='digits' else 250 if recipe=='original' else 256
@@ -102,6 +103,7 @@ def _figures(res, learn, counts):
     answers = f'What the network calls test images of {name!r}, before and after.'
     return dict(curve=(figure_png(res.plot()), curve), answers=(figure_png(named), answers))
 
+# %% ../nbs/34b_forget_command.ipynb #51b5ffbc
 def _page(res, result, figs):
     "The report of a run"
     about = {k: v for k,v in result.items() if not isinstance(v, dict)}
@@ -111,6 +113,7 @@ def _page(res, result, figs):
     return report_html(f'Forgetting {res.name!r}', [repr(res), table, _controls_are, *figs.values(),
                        res.cut.summary().set_index('layer'), as_table(about)])
 
+# %% ../nbs/34b_forget_command.ipynb #0128a80f
 def _write(out, res, learn, result, counts):
     "All files of a run; returns their names"
     figs = _figures(res, learn, counts)
@@ -150,6 +153,7 @@ def _with_ends(table):
     table.index = [f'{a}: {b}' for a,b in table.index]
     return table
 
+# %% ../nbs/34b_forget_command.ipynb #7132d4f0
 def _write_audit(out, found, result):
     "audit.json, audit.png, a section of report.html, the audit in result.json; returns their names"
     png,page = figure_png(found.plot()),(out/'report.html').read_text(encoding='utf-8')
@@ -191,6 +195,7 @@ def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, bud
     share('--budget', budget)
     return k
 
+# %% ../nbs/34b_forget_command.ipynb #d64e5bcf
 @app.command('forget')
 def forget_command(
     target:int=typer.Option(..., help='Class to forget, as a number.'),
@@ -259,6 +264,7 @@ def _read_result(folder):
         raise ValueError(f'{f} does not belong to the network beside it: {", ".join(bad)}')
     return result
 
+# %% ../nbs/34b_forget_command.ipynb #cf9389ff
 def _finished(folder, path):
     "A finished run: its result, its learner with the pruned network, its cut"
     if missing := [f for f in _of_a_run if not (folder/f).is_file()]:
@@ -276,6 +282,7 @@ def _before(learn, result, bars):
     _train(base, bars)
     return base.model
 
+# %% ../nbs/34b_forget_command.ipynb #06db3000
 @app.command('audit')
 def audit_command(
     folder:Path=typer.Argument(..., metavar='DIR',

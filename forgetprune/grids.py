@@ -28,6 +28,7 @@ def is_json(v):
     except TypeError: return False
     return True
 
+# %% ../nbs/30_grids.ipynb #cf7f5e59
 def as_text(what, /, **parts):
     "Values as one text, the same for the same values"
     try: return json.dumps(_plain(parts), sort_keys=True)
@@ -61,6 +62,7 @@ def _seed_numbers(given):
     if all(-2**63 <= s < 2**63 for s in seeds): return seeds
     raise ValueError(f'seeds={given!r} must be whole numbers of at most 64 bits')
 
+# %% ../nbs/30_grids.ipynb #e2885d08
 def _check_grid(grid):
     "Refuse what is no grid"
     is_list = isinstance(grid, (list, tuple)) and all(isinstance(c, dict) for c in grid)
@@ -72,6 +74,7 @@ def _check_grid(grid):
     if bad := [n for n in names if not isinstance(n, str)]:
         raise ValueError(f'grid: {bad[0]!r} must be the name of an argument')
 
+# %% ../nbs/30_grids.ipynb #b90eb129
 def _all_combinations(grid):
     "Cells of a dict of name to list of values"
     single = lambda v: isinstance(v, (str, bytes, dict)) or not hasattr(v, '__iter__')
@@ -80,6 +83,7 @@ def _all_combinations(grid):
         raise ValueError(f'grid: {bad[0]}={v!r} must be a list of values, for example [{v!r}]')
     return [dict(zip(grid, vs)) for vs in itertools.product(*map(list, grid.values()))]
 
+# %% ../nbs/30_grids.ipynb #9d293ae9
 def cells_of(
     # dict of name to list of values, of which all combinations are meant; or a list of dicts, one
     # per cell
@@ -106,6 +110,7 @@ def cells_of(
             'once')
     return res
 
+# %% ../nbs/30_grids.ipynb #609598e5
 def check_cells(
     fn, # the function that would be called
     cells:list # from `cells_of`
@@ -129,6 +134,7 @@ def _read_toml(path):
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise ValueError(f'{path} is not a TOML file that can be read ({e})') from None
 
+# %% ../nbs/30_grids.ipynb #c58a78c4
 def _check_config(path, c):
     "Refuse what is no configuration of a sweep"
     if odd := sorted(set(c)-_known_keys):
@@ -152,6 +158,7 @@ def _check_config(path, c):
     if both := sorted(c.get('grid', {}).keys() & c.get('fixed', {}).keys()):
         raise ValueError(f'{path}: {both[0]!r} stands both in [grid] and in [fixed]')
 
+# %% ../nbs/30_grids.ipynb #f0e353a1
 def read_config(
     path # of a TOML file
 )->dict: # experiment, seeds, grid (name to list of values), name

@@ -115,6 +115,7 @@ def is_linear(
     "Do the weights of `m` multiply its inputs? `Linear`, `Conv2d` or Transformers' `Conv1D`"
     return kind(m) is not None
 
+# %% ../nbs/03_layers.ipynb #4ca6bbac
 def stacked(
     m:nn.Module # any module
 )->bool:
@@ -139,6 +140,7 @@ class _Tracer(fx.Tracer):
         if is_linear(m): return True
         return super().is_leaf_module(m, qualname) and not any(map(is_linear, m.modules()))
 
+# %% ../nbs/03_layers.ipynb #88c48b91
 def calls(
     model:nn.Module # any model
 )->tuple: # (name to module, embeddings included; their names in the order of use, once per use)
@@ -152,6 +154,7 @@ def calls(
     used = [n.target for n in nodes if n.op=='call_module' and n.target in found]
     return found, used or list(found)
 
+# %% ../nbs/03_layers.ipynb #734302e8
 def _once(found, called):
     "Linear layers in the order of use, tied weights once"
     res,seen = {},set()
@@ -167,6 +170,7 @@ class LayersOf:
     linears:dict # name to module, in forward order; tied weights once
     inner:dict # those between the first and the last
 
+# %% ../nbs/03_layers.ipynb #9ce93c4b
 def layers_of(
     model:nn.Module # any model
 )->LayersOf:
@@ -203,6 +207,7 @@ def default_layers(
     "The inner layers of `model` that are not convolutions"
     return _default(layers_of(model))
 
+# %% ../nbs/03_layers.ipynb #0e87d1ee
 def pick_layers(
     model:nn.Module, # any model
     layers=None, # names, or a dict of name to module; `default_layers(model)` if omitted

@@ -47,6 +47,7 @@ def _warn_of_stacks(m, inside, known):
         warnings.warn(f'{many[0]}{others} holds several matrices in one parameter (a mixture of '
                       'experts?), which are neither scored nor cut', stacklevel=3)
 
+# %% ../nbs/19_language_models.ipynb #e4f61fdd
 def body_layers(
     model:nn.Module # any language model
 )->dict: # name to module
@@ -103,6 +104,7 @@ def perplexity_curve(
         rows.append(dict(k=k, weights=len(cut), target=target_now, retain=retain_now))
     return pd.DataFrame(rows)
 
+# %% ../nbs/19_language_models.ipynb #aa535c96
 def weight_cuts(
     model:nn.Module, # left as it was
     scores:dict # layer name to one score per weight
@@ -137,6 +139,7 @@ def _drawable(curves, by):
                       'them is not finite', stacklevel=3)
     return curves[there]
 
+# %% ../nbs/19_language_models.ipynb #2936385d
 def plot_perplexities(
     # from `perplexity_curve`, several of them with the same label are averaged (geometric mean)
     curves:pd.DataFrame,
@@ -188,6 +191,7 @@ class ForgottenText:
             f'{b.retain:.1f} on the rest (validation)'
         )
 
+# %% ../nbs/19_language_models.ipynb #1bf1e642
 def body_or(
     model:nn.Module, # any language model
     layers=None # see `layers.pick_layers`; `body_layers(model)` if omitted
@@ -201,6 +205,7 @@ def body_or(
                       'embedding or a head forgets words, not what is known', stacklevel=3)
     return layers
 
+# %% ../nbs/19_language_models.ipynb #fe9aaca8
 def _check_texts(**loaders):
     "Refuse what cannot be read, or not twice"
     for name,dl in loaders.items():
@@ -210,6 +215,7 @@ def _check_texts(**loaders):
                              'generator')
         if next(iter(dl), None) is None: raise ValueError(f'{name} holds no batch')
 
+# %% ../nbs/19_language_models.ipynb #b2db93e3
 _least = -4. # power of ten: a ten-thousandth is the smallest share that is tried
 
 def _largest_share(look, budget, looks):
@@ -225,6 +231,7 @@ def _largest_share(look, budget, looks):
         else: high = mid
     return share, pd.concat(rows).sort_values('k', ignore_index=True), 10**mid
 
+# %% ../nbs/19_language_models.ipynb #7fb087a6
 def _warn_of_little(cut, curve, share, tried, budget):
     "A word if nothing was cut, or not to the target's cost"
     if not len(cut):
@@ -299,6 +306,7 @@ def _check_relearning(model, look, goal, context, bs, most, lr):
     for name,v in (('context', context), ('bs', bs), ('most', most)): whole(name, v, 1)
     if not 0 < lr < math.inf: raise ValueError(f'lr={lr} must be above 0, for example 3e-4')
 
+# %% ../nbs/19_language_models.ipynb #5da7858a
 def relearn_text(
     model:nn.Module, # left as it was; a copy is trained
     target:torch.Tensor, # tokens of the text to teach again, shape (length,)

@@ -47,6 +47,7 @@ def _array(m):
     if isinstance(m, torch.Tensor): return m.detach().double().cpu().numpy()
     return np.asarray(m, dtype=float)
 
+# %% ../nbs/20_magnitudes.ipynb #8082794c
 def _logs(m):
     "Logarithms of magnitudes, or why there are none"
     m = _array(m)
@@ -60,6 +61,7 @@ def _logs(m):
     top = np.median(m) or m.max()
     return np.log(np.maximum(m, _least*top)) if top else np.zeros(len(m))
 
+# %% ../nbs/20_magnitudes.ipynb #70df9bcf
 def log_sarle(
     m # magnitudes of one layer
 )->float: # 0 to 1; nan if they are all alike
@@ -70,6 +72,7 @@ def log_sarle(
     thick = kurtosis(v, bias=False) + 3*(n-1)**2/((n-2)*(n-3))
     return float((skew(v, bias=False)**2+1)/thick)
 
+# %% ../nbs/20_magnitudes.ipynb #c5974ad8
 def two_groups(
     m # magnitudes of one layer
     # share (of neurons in the lower group), apart (Ashman's D), at (magnitude that divides them)
@@ -86,6 +89,7 @@ def two_groups(
     else: at = float(np.exp((v[mine].max()+v[~mine].min())/2))
     return dict(share=float(mine.mean()), apart=apart, at=at)
 
+# %% ../nbs/20_magnitudes.ipynb #abe117c6
 def magnitude_stats(
     m # magnitudes of one layer, a tensor or an array
 )->dict: # see below
@@ -111,6 +115,7 @@ def _low_axes(axs, n, ncols):
         low.set_xlabel('magnitude')
         low.tick_params(labelbottom=True)
 
+# %% ../nbs/20_magnitudes.ipynb #a9e78141
 def plot_magnitudes(
     mags:dict, # block name to magnitudes
     title:str='', # above all of them
@@ -137,6 +142,7 @@ def plot_magnitudes(
     plt.close(fig)
     return fig
 
+# %% ../nbs/20_magnitudes.ipynb #93c561c3
 def slide_magnitudes(
     history:dict, # block name to array, shape (times, neurons)
     steps:list # training step of each time

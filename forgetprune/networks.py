@@ -66,6 +66,7 @@ class SelfAttention(nn.Module):
         h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.proj(h.transpose(1, 2).reshape(b, t, d))
 
+# %% ../nbs/02_networks.ipynb #6ce4721d
 class Block(nn.Module):
     "One pre-LN layer: attention, then the feed-forward block, each added to its input"
     def __init__(self, d_model, n_heads, causal=False, **ff):
@@ -123,6 +124,7 @@ def save_model(
     note = json.dumps(dict(arch=arch, **about))
     with whole_file(path) as tmp: save_file(weights, tmp, metadata=dict(forgetprune=note))
 
+# %% ../nbs/02_networks.ipynb #0b05ef69
 def read_noted(
     path # a safetensors file of ours
 )->tuple: # (what was noted, or None; dict of tensors)
@@ -135,6 +137,7 @@ def read_noted(
         raise FileNotFoundError(f'path={str(path)!r}: there is no such file') from None
     except Exception as e: raise ValueError(f'{path} is not a safetensors file: {e}') from e
 
+# %% ../nbs/02_networks.ipynb #d08fc65a
 def load_model(
     path # a file from `save_model`
 )->tuple: # (model, in evaluation mode on the CPU; dict of what was noted)

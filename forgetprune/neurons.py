@@ -37,6 +37,7 @@ def choose_neurons(
         res[n] = order[:round(share*len(v))]
     return res
 
+# %% ../nbs/09b_neurons.ipynb #e069bf71
 def top_neurons(
     scores:dict, # block name to one score per neuron
     share:float # of each block's neurons
@@ -70,10 +71,12 @@ def _neuron_numbers(f, i):
                          f'not {int(i.min())} to {int(i.max())}')
     return i
 
+# %% ../nbs/09b_neurons.ipynb #7c71e70f
 def _flat_places(p, dim, i):
     "Flat indices of slices `i` of a parameter along `dim`"
     return torch.arange(p.numel()).view(p.shape).index_select(dim, i).flatten()
 
+# %% ../nbs/09b_neurons.ipynb #6a383f42
 def neuron_cut(
     model:nn.Module, # left as it was
     chosen:dict, # block name (see `blocks.ffns`) to neurons: their numbers, or a mask
@@ -108,6 +111,7 @@ def _check_unshared(model, blocks):
             raise ValueError(f'model: block {f.name!r} shares a matrix with another layer, so it '
                              'cannot be made smaller alone')
 
+# %% ../nbs/09b_neurons.ipynb #59241413
 def _kept(f, gone):
     "Numbers of the neurons of a block that stay"
     stay = torch.ones(len(f), dtype=torch.bool)
@@ -126,6 +130,7 @@ def _tell_config(model, sizes):
                   'be opened again by from_pretrained; keep it with torch.save of its state_dict, '
                   'or take the same number from every block', stacklevel=3)
 
+# %% ../nbs/09b_neurons.ipynb #a54317de
 def shrink(
     model:nn.Module, # left as it was
     # block name to the neurons to take out; those with no outgoing weight if omitted

@@ -31,6 +31,7 @@ def output_values(
     by_class = pd.DataFrame(o.numpy()).groupby(y.numpy()).agg(stat)
     return by_class.rename_axis('true class').rename_axis('output', axis=1)
 
+# %% ../nbs/13_output_values.ipynb #7fa2f089
 def answer_counts(
     model:nn.Module, # left as it was found
     dl # batches of (x, y)
@@ -75,6 +76,7 @@ def _number_table(ax, t, top):
     ax.set(xlabel='output', xticks=range(len(t.columns)), xticklabels=t.columns,
            yticks=range(len(t)), yticklabels=t.index)
 
+# %% ../nbs/13_output_values.ipynb #78e50dc9
 def plot_outputs(
     tables:dict, # title to table from `output_values`
     what:str='mean output', # what the numbers are
@@ -100,6 +102,7 @@ def _level(o, o0, y, t, target):
                 rise=rise.sum()-rise[target], moved_target=moved[t].mean(),
                 moved_retain=moved[~t].mean()) | dict(enumerate(mean))
 
+# %% ../nbs/13_output_values.ipynb #7f356ac9
 def output_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
@@ -129,6 +132,7 @@ def _apart(values, gap):
     for v in values: at.append(max(v, at[-1]+gap) if at else v)
     return at
 
+# %% ../nbs/13_output_values.ipynb #6d997f74
 _gap = 0.055 # between labels, as a share of the range of outputs
 _dashes = ('--', '-.', ':', (0, (5, 1)))
 
@@ -158,8 +162,10 @@ class _Labelled:
         self.label(gold[told].sort_values(), 1.18, 1.145)
         self.ax.text(1.13, 1.02, 'gold', transform=self.ax.transAxes, ha='center', fontsize=8)
 
+# %% ../nbs/13_output_values.ipynb #62626f7f
 def _outputs_of(curve): return [c for c in curve.columns if isinstance(c, int)]
 
+# %% ../nbs/13_output_values.ipynb #76a77521
 def plot_output_curve(
     curve:pd.DataFrame, # from `output_curve`
     target:int, # the class that is forgotten
@@ -233,6 +239,7 @@ def centred(
     "Outputs less their mean over classes, to compare networks; squared error: as they are"
     return outputs if is_squared(loss_func) else outputs-outputs.mean(1, keepdim=True)
 
+# %% ../nbs/13_output_values.ipynb #4be09e38
 def over_suppression(
     outputs:torch.Tensor, # on the target's items after forgetting, shape (items, classes)
     gold:torch.Tensor, # those of a network that never saw the class

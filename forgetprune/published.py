@@ -39,11 +39,13 @@ def _pattern_layout(pattern):
     rest = [p.replace('{', '{{').replace('}', '}}').replace('*', '{}') for p in parts[1:]]
     return ((first, *rest, *[None]*(3-len(parts)), True),)
 
+# %% ../nbs/21_published.ipynb #4e2af587
 def _natural(name):
     "Order of blocks: 10 after 9, encoders before decoders"
     parts = re.split(r'(\d+)', name)
     return 'decoder' in name, [int(p) if p.isdigit() else p for p in parts]
 
+# %% ../nbs/21_published.ipynb #1b6f6d34
 def _find_blocks(names, layouts):
     "Block name to (first, second, gate or None, may they be transposed?) of tensor names"
     res,there = {},set(names)
@@ -73,6 +75,7 @@ def _opened(f):
     try: return safe_open(f, 'pt')
     except Exception as e: raise ValueError(f'{f} is not a safetensors file ({e})') from None
 
+# %% ../nbs/21_published.ipynb #75b1106c
 class _Safe:
     "Tensors of one or many safetensors files"
     def __init__(self, files):
@@ -85,6 +88,7 @@ class _Safe:
     def shape(self, n):
         with _opened(self.where[n]) as s: return tuple(s.get_slice(n).get_shape())
 
+# %% ../nbs/21_published.ipynb #52f4760b
 def _mapped(f):
     "A PyTorch file, mapped into memory; an old one, which cannot be mapped, is read whole"
     how = dict(map_location='cpu', weights_only=True)
@@ -93,6 +97,7 @@ def _mapped(f):
         if 'mmap' not in str(e): raise
         return torch.load(f, **how)
 
+# %% ../nbs/21_published.ipynb #1e9e76dc
 class _Torch:
     "Tensors of PyTorch files, mapped into memory"
     def __init__(self, files):
@@ -127,6 +132,7 @@ def _listed(index):
             f'{index.parent}: {", ".join(lost)} not there, though {index.name} names it')
     return files, where
 
+# %% ../nbs/21_published.ipynb #1b39454c
 _in_folders = ('model.safetensors.index.json', 'model.safetensors', 'pytorch_model.bin.index.json',
                'pytorch_model.bin')
 
@@ -148,6 +154,7 @@ def _checkpoint(path):
                          'holds; the checkpoint is not whole')
     return res
 
+# %% ../nbs/21_published.ipynb #7d71745f
 def _download(name):
     "The files of a model on the Hugging Face hub"
     neither = f'path={name!r} is neither a file nor a folder'
@@ -182,6 +189,7 @@ def _flipped(file, up, names):
     if len(shape)!=2 or shape[1]!=n: return False
     return shape[0]!=n or up.endswith('c_fc.weight')
 
+# %% ../nbs/21_published.ipynb #afef91ba
 def _of_block(file, parts, names, measure):
     "Magnitudes of one block"
     up,down,gate,may_flip = parts
@@ -193,6 +201,7 @@ def _of_block(file, parts, names, measure):
             f'{up} has {len(rows[0])} neurons, {down} {len(column)}; they are no block')
     return measures[measure](sum(rows).sqrt(), column.sqrt())
 
+# %% ../nbs/21_published.ipynb #5d286bc1
 def checkpoint_magnitudes(
     path, # a checkpoint's file, index or folder, or its name on the Hugging Face hub
     pattern:str=None, # names of other layouts: '*up.weight, *down.weight[, *gate.weight]'

@@ -58,6 +58,7 @@ def text_pieces(
     device = tokens.device if device is None else device
     return TensorDL(TensorDataset(x.to(device), y.to(device)), bs=bs)
 
+# %% ../nbs/18_reading.ipynb #377fa1b1
 def lm_loss(
     # what a model returns: scores, shape (batch, time, tokens), or an object with such `logits`
     out,
@@ -102,6 +103,7 @@ def _answers(out, y):
                          f'nothing is asked; there is {wrong}')
     return y.long()
 
+# %% ../nbs/18_reading.ipynb #cfd9a35e
 def _warn_if_seen(model, x, y):
     "A word if a masked model is asked for tokens that stand before its eyes"
     ids = x.get('input_ids') if isinstance(x, Mapping) else x
@@ -116,6 +118,7 @@ def _warn_if_seen(model, x, y):
             stacklevel=3,
         )
 
+# %% ../nbs/18_reading.ipynb #e160b4de
 _nothing_in_it = 'dl holds no batch, or none in which something is asked for'
 
 @torch.no_grad()
@@ -147,6 +150,7 @@ def _text_of(name, t):
         raise ValueError(f'{name}: numbers of tokens are needed, from 0 on; the least is {t.min()}')
     return t
 
+# %% ../nbs/18_reading.ipynb #dca4d647
 def marking_tokens(
     target:torch.Tensor, # tokens of the text
     rest:torch.Tensor, # tokens of the other
@@ -162,12 +166,14 @@ def marking_tokens(
     ratio = torch.where(a>at_least, a/b, 0.)
     return ratio.argsort(descending=True)[:min(n, int((ratio>0).sum()))]
 
+# %% ../nbs/18_reading.ipynb #d7a0faca
 def _asked_for(x, y, p, out):
     "Of `p`, one number per position, those at which something is asked, or that are no padding"
     if y is not None: return p[_answers(out, y)!=nothing_asked]
     mask = x.get('attention_mask') if isinstance(x, Mapping) else None
     return p[mask!=0] if mask is not None and mask.shape==p.shape else p
 
+# %% ../nbs/18_reading.ipynb #d016284d
 @torch.no_grad()
 def token_mass(
     model:nn.Module, # left as it was found

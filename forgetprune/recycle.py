@@ -32,6 +32,7 @@ def _known(name, v, there):
     "A name in a table, or a function"
     return v if callable(v) else one_of(name, v, there, ', or give a function')
 
+# %% ../nbs/26_recycling.ipynb #5b6a88d5
 class Recycle(TrainingCallback):
     "Every so many steps the weakest neurons of each feed-forward block get new weights"
     order = 97 # after whatever changes gradients, before `KeepCut`
@@ -66,81 +67,106 @@ class Recycle(TrainingCallback):
         self.state = one_of('state', state, clearings)
         self.names,self.example = blocks,x
         self.ffns,self.stepping,self.inside,self.resumed = [],False,False,None
-    def find(self, model):
-        "The blocks of `model` that will be recycled; ValueError if that cannot be done"
-        found = ffns(model, self.example)
-        if not found:
-            raise ValueError('model has no feed-forward block, so there is nothing to recycle')
-        there = {f.name for f in found}
-        if self.names is not None and (strange := set(self.names)-there):
-            raise ValueError(
-                f'blocks: there is no {", ".join(sorted(map(repr, strange)))}; there are '
-                f'{", ".join(repr(f.name) for f in found)}')
-        wanted = there if self.names is None else set(self.names)
-        res = [f for f in found if f.name in wanted and f.trainable]
-        if not res:
-            raise ValueError(
-                'all feed-forward blocks of the model are frozen, so there is nothing to '
-                'recycle; unfreeze some')
-        for f in res: self._check_share(f)
-        return res
-    def _check_share(self, f):
-        n = round(self.frac*len(f))
-        if n < 1:
-            raise ValueError(f'frac={self.frac} of the {len(f)} neurons of {f.name!r} is not one '
-                             f'neuron; {1/len(f):.3g} would be, or leave that block out by blocks=')
-        if isinstance(self._draw, Copies) and 2*n > len(f):
-            raise ValueError(
-                f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be '
-                'copies of the others; 0.5 is the most')
     @property
     def _draw(self): return self.draw if callable(self.draw) else draws[self.draw]
-    def before_fit(self):
-        self.after_cancel_fit()
-        self.stepping = False
-        if any(isinstance(cb, Recycle) and cb is not self for cb in self.learn.cbs):
-            raise ValueError('two Recycle callbacks would write over each other; use one, with a '
-                             'function for `select` or `draw`')
-        found = self.find(self.learn.model)
-        if [id(f.down.weight) for f in found]!=[id(f.down.weight) for f in self.ffns]:
-            self._begin(found)
-        if self.resumed: self._resume()
-        self._watch()
-        self.inside = True
-    def _begin(self, found):
-        self.ffns,self.count,self.round,self.moving = found,0,0,[]
-        self.losses,self.events,self.mags = [],[],{f.name: [] for f in found}
-        self.counts,self.last = [{f.name: torch.full((len(f),), v) for f in found} for v in (0, -1)]
-        needed = found if self.select in need_activity else []
-        self.activity = {f.name: Activity(len(f)) for f in needed}
-    def _watch(self):
-        "Hooks for running averages; those of a training that was interrupted go away"
-        for f in self.ffns:
-            for k,h in list(f.down._forward_hooks.items()):
-                if isinstance(h, Activity): del f.down._forward_hooks[k]
-        watched = [f for f in self.ffns if f.name in self.activity]
-        self.hooks = [f.down.register_forward_hook(self.activity[f.name]) for f in watched]
-    def after_cancel_fit(self):
-        for h in getattr(self, 'hooks', []): h.remove()
-        self.hooks,self.inside = [],False
-    def after_fit(self): self.after_cancel_fit()
-    def before_batch(self):
-        for a in self.activity.values(): a.x = self.learn.xb[0]
-    def before_step(self):
-        self.stepping = True
-        if self.moving: to_new(self.moving)
-    def after_step(self):
-        if not self.stepping: return # mixed precision may have skipped the step
-        self.stepping = False
-        if self.moving:
-            to_mix(self.moving)
-            self.moving = [m for m in self.moving if m.t < 1]
-        self.count += 1
-        self.losses.append(self.learn.loss.detach())
-        if self._is_due(): self._round()
-    def _is_due(self):
-        if self.count <= self.start or self.end is not None and self.count > self.end: return False
-        return (self.count-self.start)%self.every==0
+
+# %% ../nbs/26_recycling.ipynb #abc588b9
+@patch
+def find(self:Recycle, model):
+    "The blocks of `model` that will be recycled; ValueError if that cannot be done"
+    found = ffns(model, self.example)
+    if not found:
+        raise ValueError('model has no feed-forward block, so there is nothing to recycle')
+    there = {f.name for f in found}
+    if self.names is not None and (strange := set(self.names)-there):
+        raise ValueError(
+            f'blocks: there is no {", ".join(sorted(map(repr, strange)))}; there are '
+            f'{", ".join(repr(f.name) for f in found)}')
+    wanted = there if self.names is None else set(self.names)
+    res = [f for f in found if f.name in wanted and f.trainable]
+    if not res:
+        raise ValueError(
+            'all feed-forward blocks of the model are frozen, so there is nothing to '
+            'recycle; unfreeze some')
+    for f in res: self._check_share(f)
+    return res
+
+@patch
+def _check_share(self:Recycle, f):
+    n = round(self.frac*len(f))
+    if n < 1:
+        raise ValueError(f'frac={self.frac} of the {len(f)} neurons of {f.name!r} is not one '
+                         f'neuron; {1/len(f):.3g} would be, or leave that block out by blocks=')
+    if isinstance(self._draw, Copies) and 2*n > len(f):
+        raise ValueError(
+            f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be '
+            'copies of the others; 0.5 is the most')
+
+# %% ../nbs/26_recycling.ipynb #a2295de8
+@patch
+def before_fit(self:Recycle):
+    self.after_cancel_fit()
+    self.stepping = False
+    if any(isinstance(cb, Recycle) and cb is not self for cb in self.learn.cbs):
+        raise ValueError('two Recycle callbacks would write over each other; use one, with a '
+                         'function for `select` or `draw`')
+    found = self.find(self.learn.model)
+    if [id(f.down.weight) for f in found]!=[id(f.down.weight) for f in self.ffns]:
+        self._begin(found)
+    if self.resumed: self._resume()
+    self._watch()
+    self.inside = True
+
+@patch
+def _begin(self:Recycle, found):
+    self.ffns,self.count,self.round,self.moving = found,0,0,[]
+    self.losses,self.events,self.mags = [],[],{f.name: [] for f in found}
+    self.counts,self.last = [{f.name: torch.full((len(f),), v) for f in found} for v in (0, -1)]
+    needed = found if self.select in need_activity else []
+    self.activity = {f.name: Activity(len(f)) for f in needed}
+
+@patch
+def _watch(self:Recycle):
+    "Hooks for running averages; those of a training that was interrupted go away"
+    for f in self.ffns:
+        for k,h in list(f.down._forward_hooks.items()):
+            if isinstance(h, Activity): del f.down._forward_hooks[k]
+    watched = [f for f in self.ffns if f.name in self.activity]
+    self.hooks = [f.down.register_forward_hook(self.activity[f.name]) for f in watched]
+
+@patch
+def after_cancel_fit(self:Recycle):
+    for h in getattr(self, 'hooks', []): h.remove()
+    self.hooks,self.inside = [],False
+
+@patch
+def after_fit(self:Recycle): self.after_cancel_fit()
+
+# %% ../nbs/26_recycling.ipynb #5398e2f6
+@patch
+def before_batch(self:Recycle):
+    for a in self.activity.values(): a.x = self.learn.xb[0]
+
+@patch
+def before_step(self:Recycle):
+    self.stepping = True
+    if self.moving: to_new(self.moving)
+
+@patch
+def after_step(self:Recycle):
+    if not self.stepping: return # mixed precision may have skipped the step
+    self.stepping = False
+    if self.moving:
+        to_mix(self.moving)
+        self.moving = [m for m in self.moving if m.t < 1]
+    self.count += 1
+    self.losses.append(self.learn.loss.detach())
+    if self._is_due(): self._round()
+
+@patch
+def _is_due(self:Recycle):
+    if self.count <= self.start or self.end is not None and self.count > self.end: return False
+    return (self.count-self.start)%self.every==0
 
 # %% ../nbs/26_recycling.ipynb #e5810414
 def _of_first(t):
@@ -156,6 +182,7 @@ def _others(self:Recycle, what):
     "Other callbacks of the training that can `what`: 'holds', 'let_go'"
     return [cb for cb in self.learn.cbs if cb is not self and hasattr(type(cb), what)]
 
+# %% ../nbs/26_recycling.ipynb #0d41c994
 @patch
 def _scores(self:Recycle, f, mags, g):
     "One score per neuron, the lowest go first"
@@ -172,6 +199,7 @@ def _scores(self:Recycle, f, mags, g):
         f'select: a score for each of the {len(f)} neurons of {f.name!r} is needed, none '
         f'of them NaN; got shape {tuple(s.shape)}')
 
+# %% ../nbs/26_recycling.ipynb #65e3a469
 @patch
 def _choose(self:Recycle, f, mags, g):
     "Neurons of a block for this round, in the order of their numbers, in which writing is faster"
@@ -191,6 +219,7 @@ def _round(self:Recycle):
         g = torch.Generator().manual_seed(((self.seed*1_000_003+self.round)*1_009+j) % 2**63)
         self._recycle(f, magnitudes(f).cpu(), g)
 
+# %% ../nbs/26_recycling.ipynb #622e31ab
 @patch
 def _recycle(self:Recycle, f, mags, g):
     "A block's part of a round"
@@ -208,6 +237,7 @@ def _recycle(self:Recycle, f, mags, g):
     self.last[f.name][i] = self.round
     if f.name in self.activity: self.activity[f.name].forget(i)
 
+# %% ../nbs/26_recycling.ipynb #a4b23ffe
 @patch
 def _warn_of_few(self:Recycle, f, n, asked):
     "The first time that fewer can be recycled than were asked for"
@@ -218,6 +248,7 @@ def _warn_of_few(self:Recycle, f, n, asked):
         stacklevel=2,
     )
 
+# %% ../nbs/26_recycling.ipynb #aa4c7564
 @patch
 def _write(self:Recycle, f, i, new):
     "New weights go in, at once or bit by bit; what held or remembered the old ones lets go"
@@ -235,6 +266,7 @@ def _write(self:Recycle, f, i, new):
         if mine.any():
             clear_state(self.learn.opt, p, dim, k[mine], self.state, as_stored(p, dim, v[mine]))
 
+# %% ../nbs/26_recycling.ipynb #d57e622a
 @patch
 def _let_go(self:Recycle, f, i):
     "Other callbacks no longer hold these neurons"
@@ -255,6 +287,7 @@ def state_dict(self:Recycle)->dict:
                 events=self.events, mags=self.mags, moving=[on_its_way(m) for m in self.moving],
                 losses=losses, activity={n: (a.sums, a.age) for n,a in self.activity.items()})
 
+# %% ../nbs/26_recycling.ipynb #e0208503
 @patch
 def load_state_dict(self:Recycle,
     state:dict # from `state_dict`
@@ -273,6 +306,7 @@ def _check_state(self:Recycle, s):
         'the state is of a network with the blocks {} of {} neurons; this one has {} of '
         '{}'.format(*sizes))
 
+# %% ../nbs/26_recycling.ipynb #589d9aac
 @patch
 def _resume(self:Recycle):
     s,blocks = self.resumed,{f.name: f for f in self.ffns}
@@ -307,6 +341,7 @@ def ever(self:Recycle)->float:
     self._need_training()
     return float(torch.cat([*self.counts.values()]).gt(0).float().mean())
 
+# %% ../nbs/26_recycling.ipynb #43c8d86f
 _around = 10 # training steps before and after a round, over which the loss is averaged
 
 @patch
@@ -319,6 +354,7 @@ def _row(self:Recycle, e, seen, loss):
                 ever=len(seen)/len(m), loss_before=loss[max(0, step-_around):step].mean(),
                 loss_after=after, neurons=i.tolist())
 
+# %% ../nbs/26_recycling.ipynb #742804ee
 @patch
 def table(self:Recycle)->pd.DataFrame:
     """All rounds, one row per round and block.
@@ -336,6 +372,7 @@ def table(self:Recycle)->pd.DataFrame:
         'all',
                                        'ever', 'loss_before', 'loss_after', 'neurons'])
 
+# %% ../nbs/26_recycling.ipynb #56ed7d96
 @patch
 def spikes(self:Recycle,
     before:int=10, after:int=40 # training steps around a round
@@ -366,6 +403,7 @@ def _plot_blocks(self:Recycle, counts_ax, mags_ax):
         mags_ax.plot(d['round'], d.chosen, look, ms=4, color=color, label=n)
         mags_ax.plot(d['round'], d['all'], look[1:], lw=1, color=color, alpha=0.6)
 
+# %% ../nbs/26_recycling.ipynb #be0df38c
 @patch
 def plot(self:Recycle,
     title:str='' # above the figure
@@ -387,6 +425,7 @@ def plot(self:Recycle,
     for ax in axs: ax.grid(alpha=0.25)
     return finished(fig, title)
 
+# %% ../nbs/26_recycling.ipynb #803fe88a
 @patch
 def slide(self:Recycle)->str: # HTML, see `figures.player`
     "Magnitudes before every round, those that are chosen in a second colour, under a slider"

@@ -39,6 +39,7 @@ def _goes_on(out, config, resume):
     print(f'Goes on from step {state["steps"]:,} of {config["steps"]:,}', file=sys.stderr)
     return state
 
+# %% ../nbs/34c_recycle_command.ipynb #f94e1374
 # and the least of each
 _sizes = dict(steps=1, bs=1, context=2, layers=1, heads=1, d_model=1, d_ff=1)
 _largest = 10_000_000
@@ -58,6 +59,7 @@ def _check_recycle(c):
             f'--data {c["data"]}: these are images, and this command trains on text; give '
             f'pydoc, {", ".join(texts)}, or a text file')
 
+# %% ../nbs/34c_recycle_command.ipynb #d5268d7f
 def _recycling(c, path):
     "Learner and callback for a configuration; its text's digest is added to it"
     _check_recycle(c)
@@ -87,6 +89,7 @@ def _by_block(cb):
     t = pd.DataFrame({n: row(n, c) for n,c in cb.counts.items()}).T.rename_axis('block')
     return t.astype(dict(neurons=int, recycled=int, most=int))
 
+# %% ../nbs/34c_recycle_command.ipynb #28fd6ea2
 _panels = ('How often neurons were recycled; the median magnitude of those chosen and of all; the '
            'training loss around a round.')
 
@@ -106,6 +109,7 @@ def _write_recycling(out, learn, cb, result):
     return put_files(out, result, {'report.html': page, 'history.csv': history,
         'recycling.png': png, 'model.safetensors': save})
 
+# %% ../nbs/34c_recycle_command.ipynb #7b0842b4
 def _recycle_result(learn, cb, config):
     "The outcome, as plain values"
     with quiet(learn, False): loss = float(learn.validate()[0])

@@ -28,6 +28,7 @@ def _some_of(images):
     at = torch.linspace(0, len(images)-1, _most_looked_at).long()
     return images[at.to(images.device)]
 
+# %% ../nbs/14_relearning.ipynb #8e48bbd3
 def relearn(
     learn:Learner, # for its training data and loss; left as it was
     model:nn.Module, # left as it was; a copy is trained

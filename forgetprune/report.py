@@ -33,6 +33,7 @@ def _part(p):
     image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
     return f'<figure>{image}<figcaption>{caption}</figcaption></figure>'
 
+# %% ../nbs/33_report.ipynb #b54c26c0
 def report_html(
     title:str, # of the page
     parts:list # strings (paragraphs), DataFrames (tables) or (png bytes, caption) pairs, in order
@@ -96,6 +97,7 @@ def checked_folder(
         f'--out {out}: cannot write there ({e.strerror})') from None
     return out
 
+# %% ../nbs/33_report.ipynb #0ce4af36
 def remove_parts(
     out:Path, # a folder
     name:str # of a file, or a pattern
@@ -103,6 +105,7 @@ def remove_parts(
     "What is left of a run that was killed while it wrote, see `basics.whole_file`"
     for part in out.glob(f'.{name}-????????'): part.unlink()
 
+# %% ../nbs/33_report.ipynb #a6bf7d0e
 def put_files(
     out:Path, # the folder
     result:dict, # goes into result.json
@@ -120,6 +123,7 @@ def put_files(
             with whole_file(out/name) as tmp: tmp.write_bytes(data)
     return ', '.join(files)
 
+# %% ../nbs/33_report.ipynb #3af96f2f
 def without_nan(
     v # numbers, lists and dicts
 ): # the same

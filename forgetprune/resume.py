@@ -10,6 +10,7 @@ import copy, hashlib, io, random, re
 from pathlib import Path
 import numpy as np, torch
 from fastai.basics import CancelEpochException
+from fastcore.basics import patch
 from .basics import unwrap, whole, whole_file
 from .training import TrainingCallback
 
@@ -27,6 +28,7 @@ def save_checkpoint(
     sum_ = hashlib.sha256(data).hexdigest().encode()
     with whole_file(path) as tmp: tmp.write_bytes(sum_+b'\n'+data)
 
+# %% ../nbs/31_resume.ipynb #9ee3ea64
 def load_checkpoint(
     path # of the file
 )->dict: # its tensors on the CPU
@@ -40,6 +42,7 @@ def load_checkpoint(
         raise ValueError(f'{path} holds more than weights and numbers; nothing else is opened '
                          f'({str(e).splitlines()[0]})') from None
 
+# %% ../nbs/31_resume.ipynb #ecc06783
 def checkpoints(
     folder # where they are
 )->list: # of paths, oldest first
@@ -56,6 +59,7 @@ def _same_config(folder, was, config):
         f'{folder} holds a run with {shown(was)}, not {shown(config)}; ask for the same, or '
         'name another folder')
 
+# %% ../nbs/31_resume.ipynb #41d8a720
 def last_checkpoint(
     folder, # where they are
     config:dict=None # of the run that is to go on; ValueError if the checkpoint is of another
@@ -90,6 +94,7 @@ def _random_state():
     return dict(torch=torch.get_rng_state(), cuda=cuda, numpy=numpy,
         python=_plain(random.getstate()))
 
+# %% ../nbs/31_resume.ipynb #987f32ba
 def _set_random_state(s):
     torch.set_rng_state(s['torch'])
     if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
@@ -130,35 +135,6 @@ class Checkpoints(TrainingCallback):
             raise ValueError(
                 f'{self.folder} holds checkpoints of another training; go on with that by '
                 'resume=last_checkpoint(folder), or name another folder')
-    def _check(self):
-        "Refuse what could not be resumed to the bit"
-        dl = self.learn.dls.train
-        if self.written:
-            raise ValueError(
-                f'{self.folder} holds the checkpoints of one training; give the next one a '
-                'Checkpoints and a folder of its own')
-        if not hasattr(dl, 'skip'):
-            raise ValueError(
-                f'a {type(dl).__name__} cannot leave out the batches that were seen, so a '
-                'training on it cannot be resumed to the bit; `TensorDL` and `MaskedDL` can'
-            )
-        if bad := [cb.name for cb in self.learn.cbs if cb.name in _cannot_save]:
-            raise ValueError(f'Checkpoints does not save what {", ".join(bad)} remembers; train '
-                             'without it')
-    def _go_on(self, s):
-        try: unwrap(self.learn.model).load_state_dict(s['model'])
-        except RuntimeError as e:
-            why = ' '.join(str(e).split())[:300]
-            raise ValueError(f'the checkpoint is of another network: {why}') from None
-        self.learn.opt.load_state_dict(copy.deepcopy(s['opt']))
-        _to_devices(self.learn.opt)
-        there = self._others()
-        if set(there)!=set(s['others']):
-            raise ValueError('the checkpoint is of a training with '
-                             f'{", ".join(s["others"]) or "no other callbacks"}; this one has '
-                             f'{", ".join(there) or "none"}')
-        for n,cb in there.items(): cb.load_state_dict(s['others'][n])
-        self.steps,self.written = s['steps'],checkpoints(self.folder)
     def before_epoch(self):
         if self.saved and self.epoch < self.saved['epoch']: raise CancelEpochException()
     def before_train(self):
@@ -175,16 +151,53 @@ class Checkpoints(TrainingCallback):
         if self.steps%self.every==0: self.save()
     def after_fit(self):
         if self.steps%self.every: self.save() # the end
-    def save(self):
-        "One more checkpoint; all but the last two go"
-        others = {n: _plain(cb.state_dict()) for n,cb in self._others().items()}
-        state = dict(config=self.config, steps=self.steps, epoch=self.epoch, batches=self.batches,
-                     dl_epoch=self.dl_epoch, pct_train=float(self.learn.pct_train),
-                     train_iter=self.learn.train_iter, random=_random_state(), others=others,
-                     model=dict(unwrap(self.learn.model).state_dict()),
-                     opt=_plain(self.learn.opt.state_dict()))
-        file = self.folder/f'checkpoint-{self.steps:08}.pt'
-        save_checkpoint(file, state)
-        self.written = [*(f for f in self.written if f!=file), file]
-        for f in self.written[:-2]: f.unlink(missing_ok=True)
-        self.written = self.written[-2:]
+
+# %% ../nbs/31_resume.ipynb #032417ca
+@patch
+def _check(self:Checkpoints):
+    "Refuse what could not be resumed to the bit"
+    dl = self.learn.dls.train
+    if self.written:
+        raise ValueError(
+            f'{self.folder} holds the checkpoints of one training; give the next one a '
+            'Checkpoints and a folder of its own')
+    if not hasattr(dl, 'skip'):
+        raise ValueError(
+            f'a {type(dl).__name__} cannot leave out the batches that were seen, so a '
+            'training on it cannot be resumed to the bit; `TensorDL` and `MaskedDL` can'
+        )
+    if bad := [cb.name for cb in self.learn.cbs if cb.name in _cannot_save]:
+        raise ValueError(f'Checkpoints does not save what {", ".join(bad)} remembers; train '
+                         'without it')
+
+@patch
+def _go_on(self:Checkpoints, s):
+    try: unwrap(self.learn.model).load_state_dict(s['model'])
+    except RuntimeError as e:
+        why = ' '.join(str(e).split())[:300]
+        raise ValueError(f'the checkpoint is of another network: {why}') from None
+    self.learn.opt.load_state_dict(copy.deepcopy(s['opt']))
+    _to_devices(self.learn.opt)
+    there = self._others()
+    if set(there)!=set(s['others']):
+        raise ValueError('the checkpoint is of a training with '
+                         f'{", ".join(s["others"]) or "no other callbacks"}; this one has '
+                         f'{", ".join(there) or "none"}')
+    for n,cb in there.items(): cb.load_state_dict(s['others'][n])
+    self.steps,self.written = s['steps'],checkpoints(self.folder)
+
+# %% ../nbs/31_resume.ipynb #809e7911
+@patch
+def save(self:Checkpoints):
+    "One more checkpoint; all but the last two go"
+    others = {n: _plain(cb.state_dict()) for n,cb in self._others().items()}
+    state = dict(config=self.config, steps=self.steps, epoch=self.epoch, batches=self.batches,
+                 dl_epoch=self.dl_epoch, pct_train=float(self.learn.pct_train),
+                 train_iter=self.learn.train_iter, random=_random_state(), others=others,
+                 model=dict(unwrap(self.learn.model).state_dict()),
+                 opt=_plain(self.learn.opt.state_dict()))
+    file = self.folder/f'checkpoint-{self.steps:08}.pt'
+    save_checkpoint(file, state)
+    self.written = [*(f for f in self.written if f!=file), file]
+    for f in self.written[:-2]: f.unlink(missing_ok=True)
+    self.written = self.written[-2:]

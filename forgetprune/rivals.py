@@ -33,6 +33,7 @@ def class_ratio(
         res[n] = l.weight.detach().abs()*per_input.to(l.weight.dtype)
     return res
 
+# %% ../nbs/11b_rivals.ipynb #a06ed3f0
 def maav_ratio(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
@@ -55,6 +56,7 @@ def _uses_of(uses):
 def _widened(t): # a sum in bfloat16 stops growing after some hundred batches
     return t.to(torch.promote_types(t.dtype, torch.float32))
 
+# %% ../nbs/11b_rivals.ipynb #fdb17c73
 def gradient_moments(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y)
@@ -79,6 +81,7 @@ def gradient_moments(
     need_finite(**sums)
     return sums, n
 
+# %% ../nbs/11b_rivals.ipynb #a70cea23
 def mean_moments(model, dl, layers, objective, f)->dict: # layer name to one number per weight
     "`gradient_moments` as means over the items"
     sums,n = gradient_moments(model, dl, layers, objective, f)
@@ -130,6 +133,7 @@ def _own_less_others(out, y):
     o = out.gather(1, y[:,None]).squeeze(1)
     return (o - (out.sum(1)-o)/(out.shape[1]-1)).sum()
 
+# %% ../nbs/11b_rivals.ipynb #234e96ea
 def margin(
     model:nn.Module, # trained; left unchanged
     target, # batches (x, y) of the class to forget
@@ -150,6 +154,7 @@ def _signed(seed):
         return (out*(torch.randint(0, 2, out.shape, generator=g)*2-1).to(out)).sum()
     return objective
 
+# %% ../nbs/11b_rivals.ipynb #211fe222
 def output_aware(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget

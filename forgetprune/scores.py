@@ -42,6 +42,7 @@ def need_used(
         raise ValueError(f'layers={", ".join(unused)} took no part in the forward pass, or dl is '
                          'empty')
 
+# %% ../nbs/11_class_pruning.ipynb #75ff0d4c
 def need_finite(
     **tensors # by layer
 ):
@@ -58,6 +59,7 @@ def _summed(x, c, wide):
     by = max(x.dtype, torch.float32, key=lambda t: torch.finfo(t).bits)
     return x.flatten(0, -2).sum(0, dtype=by)[None].to(wide)
 
+# %% ../nbs/11_class_pruning.ipynb #e946f89c
 class _ByClass:
     "A hook that adds up |x| by layer and class"
     def __init__(self, c, dev):
@@ -81,6 +83,7 @@ class _ByClass:
         self.sums[n] = self.sums.get(n, 0)+s
         self.counts[n] = self.counts.get(n, 0)+k.to(self.wide)
 
+# %% ../nbs/11_class_pruning.ipynb #4a3494b2
 @torch.no_grad()
 def class_means(
     model:nn.Module, # left as it was found
@@ -113,6 +116,7 @@ def class_difference(
         res[n] = w.abs()*kind(means.layers[n]).like_weight(t-r).to(w.dtype)
     return res
 
+# %% ../nbs/11_class_pruning.ipynb #2c13ed82
 def two_means(
     model:nn.Module, # left as it was found
     target, # batches of the class
@@ -125,6 +129,7 @@ def two_means(
     sums = {n: torch.cat([a.means[n]*a.counts[n][:,None] for a in (t, r)]) for n in layers}
     return ClassMeans(layers, sums, {n: torch.cat([a.counts[n] for a in (t, r)]) for n in layers})
 
+# %% ../nbs/11_class_pruning.ipynb #c12e9d85
 def maav_difference(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
@@ -143,6 +148,7 @@ def magnitude(
     "|w|: the largest weights, whoever they serve (a control)"
     return {n: l.weight.detach().abs() for n,l in pick_layers(unwrap(model), layers).items()}
 
+# %% ../nbs/11_class_pruning.ipynb #341e33f9
 def random_scores(
     model:nn.Module, # left unchanged
     target=None, rest=None, # not used

@@ -30,6 +30,7 @@ def _warn_if_pooled(df, by):
             stacklevel=3,
         )
 
+# %% ../nbs/30c_over_seeds.ipynb #abd99385
 def _check_summary(df, by, values, level):
     "Refuse columns that are not there, or names that clash"
     if not by: raise ValueError('by: name the column that tells cells apart, or several')
@@ -43,6 +44,7 @@ def _check_summary(df, by, values, level):
     if not 0 < level < 1:
         raise ValueError(f'level={level} must lie between 0 and 1, for example 0.95')
 
+# %% ../nbs/30c_over_seeds.ipynb #03ef6c19
 def _interval(x, level):
     "Mean, spread and confidence interval of the mean, by Student's t"
     from scipy.stats import t
@@ -54,6 +56,7 @@ def _succeeded(df): return df[df.error.isna()] if 'error' in df else df
 
 def _as_list(v): return [v] if isinstance(v, str) else v if v is None else list(v)
 
+# %% ../nbs/30c_over_seeds.ipynb #1f36bd2f
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
     by, # column or columns that tell cells apart
@@ -90,6 +93,7 @@ def _check_plot(df, x, y, by, logx):
     if logx and not (pd.api.types.is_numeric_dtype(df[x]) and (df[x]>0).all()):
         raise ValueError(f'logx: column {x!r} must hold numbers above 0')
 
+# %% ../nbs/30c_over_seeds.ipynb #edc53e65
 def _as_names(v):
     "What is no number, or not always, is a name"
     if pd.api.types.is_float_dtype(v) and v.isna().any():
@@ -109,6 +113,7 @@ def _label_values(ax, values, names, logx):
         else {}))
     ax.minorticks_off()
 
+# %% ../nbs/30c_over_seeds.ipynb #e4d96d0c
 def _draw_group(ax, d, x, y, at, shift, look, label, level, names):
     "Mean, interval and all runs of one line"
     s = over_seeds(d.rename(columns={x: '_x'}), '_x', y, level)
@@ -117,6 +122,7 @@ def _draw_group(ax, d, x, y, at, shift, look, label, level, names):
     ends = [s['mean']-s.low, s.high-s['mean']]
     ax.errorbar(at(s['_x'])+shift, s['mean'], ends, ms=5, capsize=3, lw=1.3, label=label, **look)
 
+# %% ../nbs/30c_over_seeds.ipynb #3d0f428a
 def plot_sweep(
     df:pd.DataFrame, # from `sweep`
     x:str, # column along the horizontal axis, numbers or names

@@ -17,6 +17,7 @@ def _mean_over_processes(a):
         a /= torch.distributed.get_world_size()
     return a
 
+# %% ../nbs/25b_selectors.ipynb #9bab1f8a
 class Activity:
     "Running averages of how often each neuron of a block fires, and of its mean absolute value"
     def __init__(self,
@@ -46,6 +47,7 @@ class Activity:
         "Share of positions at which each neuron fires, and its mean absolute value"
         return _mean_over_processes(self.sums/(1-self.decay**self.age).clamp(min=1e-12))
 
+# %% ../nbs/25b_selectors.ipynb #9a5b6006
 def _utility(f, activity, mags):
     "Contribution utility of continual backprop (Dohare et al. 2024)"
     return activity.averages()[1]*f.columns().detach().abs().sum(1).float()

@@ -30,6 +30,7 @@ def _check_inputs(model, layers, target):
                          'positive weights would not silence its units; this cut is for networks '
                          'with ReLU')
 
+# %% ../nbs/12_silencing.ipynb #c7ffff34
 def specificity(
     model:nn.Module, # left as it was
     target, # batches of the class
@@ -60,6 +61,7 @@ def _positive_rows(layer, units):
     rows[units] = w[units] > 0
     return gone.flatten().nonzero().flatten()
 
+# %% ../nbs/12_silencing.ipynb #30ff5a03
 def silencing_cut(
     model:nn.Module, # a network of linear layers with ReLU between; left as it was
     target, # batches of the class to erase

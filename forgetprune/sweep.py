@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 import joblib, pandas as pd
 from joblib.externals.loky.process_executor import BrokenProcessPool
+from fastcore.basics import patch
 from .basics import bar
 from .grids import as_text, cells_of, check_cells, is_json, scalar
 
@@ -62,44 +63,56 @@ class Store:
             self.db.execute('PRAGMA user_version=1')
     def __enter__(self): return self
     def __exit__(self, *_): self.db.close()
-    def check_writable(self):
-        "Refuse a file that rows cannot be written to"
+
+# %% ../nbs/30b_many_runs.ipynb #3d40ce58
+@patch
+def check_writable(self:Store):
+    "Refuse a file that rows cannot be written to"
+    try:
+        with self.db: self.db.execute('BEGIN IMMEDIATE')
+    except sqlite3.OperationalError as e:
+        raise ValueError(
+            f'{self.said} cannot be written ({e}); check its permissions and those of '
+            'its folder') from None
+
+@patch
+def add(self:Store, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
+    "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
+    now = datetime.now(timezone.utc).isoformat(timespec='seconds')
+    if error: error = error.encode('utf-8', 'backslashreplace').decode()
+    row = name, cell, seed, result, error, seconds, now, host, code
+    for wait in _waits:
         try:
-            with self.db: self.db.execute('BEGIN IMMEDIATE')
+            with self.db: self.db.execute(_insert, row)
+            return
         except sqlite3.OperationalError as e:
-            raise ValueError(
-                f'{self.said} cannot be written ({e}); check its permissions and those of '
-                'its folder') from None
-    def add(self, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
-        "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
-        now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-        if error: error = error.encode('utf-8', 'backslashreplace').decode()
-        row = name, cell, seed, result, error, seconds, now, host, code
-        for wait in _waits:
-            try:
-                with self.db: self.db.execute(_insert, row)
-                return
-            except sqlite3.OperationalError as e:
-                if wait is None or 'readonly' in str(e):
-                    raise ValueError(
-                        f'{self.said} cannot be written ({e}); rows that are there are '
-                        'safe, the others run again in the next sweep') from None
-                warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s',
-                              stacklevel=2)
-                time.sleep(wait)
-    def rows(self, name=None):
-        "(cell, seed) to the rest of its row"
-        asked,which = ' WHERE name=?' if name else '',(name,) if name else ()
-        got = self.db.execute(f'SELECT {", ".join(_columns[1:])} FROM runs{asked}', which)
-        return {(r[0], r[1]): dict(zip(_columns[3:], r[2:])) for r in got}
-    def result(self, key, row):
-        "What came out, as a dict"
-        try: return json.loads(row['result'] or '{}')
-        except json.JSONDecodeError as e:
-            raise ValueError(
-                f'{self.said}: the result of {key} is damaged ({e}); delete that row') from None
-    def names(self):
-        return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
+            if wait is None or 'readonly' in str(e):
+                raise ValueError(
+                    f'{self.said} cannot be written ({e}); rows that are there are '
+                    'safe, the others run again in the next sweep') from None
+            warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s',
+                          stacklevel=2)
+            time.sleep(wait)
+
+# %% ../nbs/30b_many_runs.ipynb #465d0c7f
+@patch
+def rows(self:Store, name=None):
+    "(cell, seed) to the rest of its row"
+    asked,which = ' WHERE name=?' if name else '',(name,) if name else ()
+    got = self.db.execute(f'SELECT {", ".join(_columns[1:])} FROM runs{asked}', which)
+    return {(r[0], r[1]): dict(zip(_columns[3:], r[2:])) for r in got}
+
+@patch
+def result(self:Store, key, row):
+    "What came out, as a dict"
+    try: return json.loads(row['result'] or '{}')
+    except json.JSONDecodeError as e:
+        raise ValueError(
+            f'{self.said}: the result of {key} is damaged ({e}); delete that row') from None
+
+@patch
+def names(self:Store):
+    return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
 
 # %% ../nbs/30b_many_runs.ipynb #c0e9c36f
 def _names_in(code):
@@ -120,6 +133,7 @@ def _sources(f, seen):
         if package(getattr(g, '__module__', None))==package(f.__module__):
             yield from _sources(g, seen)
 
+# %% ../nbs/30b_many_runs.ipynb #1c4e9c90
 def _held(fn, f):
     "What a function was made with: closures, defaults, arguments of a partial, a method's object"
     def simple(v):
@@ -133,6 +147,7 @@ def _held(fn, f):
         res += [(n, simple(v)) for n,v in sorted(named.items())]
     return res
 
+# %% ../nbs/30b_many_runs.ipynb #59cc8f0c
 def _print_of(fn):
     "A fingerprint: where a function stands, its source and helpers, its arguments; or None"
     f = inspect.unwrap(getattr(fn, 'func', fn))
@@ -150,6 +165,7 @@ def _check_result(out, cell):
     if clash := sorted(set(out) & {*cell, 'seed', 'seconds', 'error'}):
         raise ValueError(f'fn returned {clash[0]!r}, which is the name of another column')
 
+# %% ../nbs/30b_many_runs.ipynb #dadb7829
 def _one(fn, cell, seed):
     "Row of one run: what came out, or the traceback"
     t,res = time.perf_counter(),dict(result=None, error=None)
@@ -181,6 +197,7 @@ def _spread_out(fn, todo, n_jobs, started):
     for i in range(0, len(every), n):
         yield from joblib.Parallel(n_jobs=n_jobs, batch_size=1)(every[i:i+n])
 
+# %% ../nbs/30b_many_runs.ipynb #cf824418
 def _key(c):
     "What a store knows a cell by: its text, and the seed"
     return as_text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed']
@@ -194,6 +211,7 @@ def _after_a_death(fn, cells, why):
             yield dict(cell=cell, seed=seed, seconds=None, host=socket.gethostname(), result=None,
                        error=f'the process of this run died: {why}')
 
+# %% ../nbs/30b_many_runs.ipynb #80ceefb8
 def _rows(fn, todo, n_jobs):
     "Rows of all runs, whatever happens to the processes"
     while todo:
@@ -226,6 +244,7 @@ def _warn_if_changed(rows, code, name):
                       'source or fixed arguments have changed since. If that matters, sweep under '
                       'another name= or into another store.', stacklevel=3)
 
+# %% ../nbs/30b_many_runs.ipynb #4956067c
 _soonest,_latest = 2, 30 # seconds between two words about how far a sweep is
 
 def _lines(rows, total):
@@ -242,6 +261,7 @@ def _lines(rows, total):
         elif n > 1: word = f', about {format_time((now-first)/(n-1)*(total-n))} to go'
         print(f'{n} of {total} runs are there{word}', file=sys.stderr, flush=True)
 
+# %% ../nbs/30b_many_runs.ipynb #fa6efb86
 def _shown(rows, total, progress):
     "`rows` with a bar, with lines, or as they are"
     if not progress or not total: return rows
@@ -260,6 +280,7 @@ def _sweep_name(fn, name, progress):
         'name: a lambda or partial function has no name to keep its rows under; give one, '
         'for example name="widths"')
 
+# %% ../nbs/30b_many_runs.ipynb #b16c29a5
 def sweep(
     # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
     fn,

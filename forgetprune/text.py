@@ -30,6 +30,7 @@ def _within_marks(raw):
     start = re.search(r'\*\*\* ?START.*?\*\*\*', raw)
     return raw[start.end():re.search(r'\*\*\* ?END', raw).start()] if start else raw
 
+# %% ../nbs/05_text.ipynb #53400f3c
 def kjv_lines(
     raw:str # the Bible from either source
 )->str:
@@ -42,6 +43,7 @@ def kjv_lines(
         parts = [re.split(r'\n\n\n', p)[0] for p in re.split(r'\b\d+:\d+ ', raw)]
     return '\n'.join(' '.join(p.split()) for p in parts[1:])+'\n'
 
+# %% ../nbs/05_text.ipynb #c06adb33
 def foldoc_lines(
     raw:str # the dictionary from either source
 )->str:
@@ -64,6 +66,7 @@ def _found(name, file, tmp):
     if not (tmp/'x').exists(): unpacked_debs(_packages[name], tmp)
     return tmp/'x'/file
 
+# %% ../nbs/05_text.ipynb #1f39feed
 def from_packages(name, tmp):
     "Through apt, without root; or from where the packages are installed"
     if name=='foldoc':
@@ -97,6 +100,7 @@ def _read_text(name, f):
                     f'expected {about["n"][0]:,} or more. Move it away or delete it; the next run '
                     'fetches it again.')
 
+# %% ../nbs/05_text.ipynb #f98f6216
 _failures = (OSError, EOFError, ValueError, AttributeError, subprocess.SubprocessError)
 
 def fetch_text(
@@ -122,6 +126,7 @@ def fetch_text(
     raise DataError(f'{name} could not be fetched ({"; ".join(reasons)}). Put it into {f}, or name '
                     f'a folder that has text/{name}.txt: path=... or FORGETPRUNE_DATA.')
 
+# %% ../nbs/05_text.ipynb #558f4317
 def get_text(
     name='pydoc', # 'pydoc', 'kjv', 'foldoc', or the path of a text file (UTF-8)
     path=None # data root, see `data.data_root`
@@ -171,6 +176,7 @@ def mask_tokens(
     y = torch.where(u<share, x, -100)
     return torch.where(u<0.8*share, mask, torch.where(u<0.9*share, other, x)), y
 
+# %% ../nbs/05_text.ipynb #5f24bfa6
 class MaskedDL(DataLoader):
     "`steps` batches of pieces of `tokens`, cut and masked at random; the same for a seed and epoch"
     def __init__(self, tokens, mask, n, bs=32, context=32, steps=1000, share=0.15, seed=0,
@@ -214,6 +220,7 @@ def _held_out(ids, n, context, mask, train, share):
     x = ids[at.to(ids.device)]
     return TensorDL(TensorDataset(*mask_tokens(x, mask, train.n_tokens, share, g)), bs=250)
 
+# %% ../nbs/05_text.ipynb #89b8f316
 def get_text_dls(
     text='pydoc', # a name or path, see `get_text`, or a text (with a line break, or long)
     bs:int=32, # pieces per batch
@@ -255,6 +262,7 @@ def masked_loss(
     "Cross-entropy on masked positions"
     return F.cross_entropy(pred.flatten(0, 1), y.flatten(), ignore_index=-100, reduction=reduction)
 
+# %% ../nbs/05_text.ipynb #3ab6b0b4
 class FlushDenormals(Callback):
     "While training, numbers too small for a float's full precision count as zero, which is quicker"
     order,ours = -60,False # `ours`: an earlier training, which was interrupted, had them flushed
@@ -270,6 +278,7 @@ class FlushDenormals(Callback):
 def _torch(opt, **kw):
     return lambda wd: partial(OptimWrapper, opt=partial(opt, weight_decay=wd, foreach=True, **kw))
 
+# %% ../nbs/05_text.ipynb #fbfb39ab
 # AdamW shrinks weights; l2 adds to the gradient that Adam sees
 optimisers = {'adamw': _torch(torch.optim.AdamW), 'l2': _torch(torch.optim.Adam),
               'sgd': _torch(torch.optim.SGD, momentum=0.9)}
@@ -313,6 +322,7 @@ def warm_fit(
     learn.fit(epochs, r['lr'], cbs=[ParamScheduler({'lr': sched}), *(cbs or [])])
     return learn
 
+# %% ../nbs/05_text.ipynb #30e2faed
 def train_lm(
     learn:Learner, # from `lm_learner`; trained in place
     folder=None, # where trained networks are kept, see `training.train`

@@ -90,6 +90,7 @@ def _opt_func(r):
     if r['opt']=='sgd': return partial(SGD, mom=0.9)
     return partial(Adam, eps=r.get('eps', 1e-5), wd=r.get('wd', 0.01))
 
+# %% ../nbs/04_training.ipynb #9909ccfc
 def get_learner(
     dls, # fastai `DataLoaders`, for example from `get_dls`
     # {'name': 'mlp' or 'cnn', and its arguments}; an `mlp` that fits the data if omitted
@@ -128,6 +129,7 @@ def _checksum(items):
         h.update(t.view(torch.uint8).numpy() if t.ndim else str(t.item()).encode())
     return h.hexdigest()
 
+# %% ../nbs/04_training.ipynb #09f652c1
 def model_file(
     learn:Learner, # from `get_learner`
     folder=None # where trained networks are kept; `models` below the data root if omitted
@@ -151,6 +153,7 @@ def _read_kept(learn, f):
                          f'trained again ({e})') from e
     learn.model.to(learn.dls.device).eval()
 
+# %% ../nbs/04_training.ipynb #3bf31416
 def train(
     learn:Learner, # from `get_learner`; trained in place
     folder=None, # where trained networks are kept

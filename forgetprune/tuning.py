@@ -64,6 +64,7 @@ def _fused(opt, **hypers):
     "PyTorch's own `opt`, which reads every weight once a step"
     return partial(OptimWrapper, opt=partial(opt, fused=True, **hypers))
 
+# %% ../nbs/09c_tuning.ipynb #b7938582
 # optimiser, learning rate
 tuning_recipes = {'sgd': (_fused(torch.optim.SGD, momentum=0.9), 0.005),
                   'adam': (_fused(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-5), 1e-4)}
@@ -82,6 +83,7 @@ class Glances(Callback):
         with torch.no_grad(), watching(self.learn.model):
             self.rows.append(dict(step=self.steps, **self.look(self.learn.model)))
 
+# %% ../nbs/09c_tuning.ipynb #c10ee13d
 def recipe_of(
     recipe # a name in `tuning_recipes`, or (optimiser, learning rate)
 ): # (optimiser, learning rate)
@@ -89,6 +91,7 @@ def recipe_of(
     if not isinstance(recipe, str): return recipe
     return tuning_recipes[one_of('recipe', recipe, tuning_recipes)]
 
+# %% ../nbs/09c_tuning.ipynb #1147fcda
 def copy_learner(
     model:nn.Module, # left as it was
     train, # batches to train on
@@ -104,6 +107,7 @@ def copy_learner(
     dls = DataLoaders(train, valid, device=device_of(net))
     return Learner(dls, net, loss_func=loss_func, opt_func=opt_func, cbs=[*cbs, *held])
 
+# %% ../nbs/09c_tuning.ipynb #4aa4fae7
 def _in_order(data, steps, bs, seed):
     "`steps` batches of the items of `data`, each item once before any comes again"
     n,g = len(data.dataset),torch.Generator().manual_seed(seed)
@@ -111,6 +115,7 @@ def _in_order(data, steps, bs, seed):
     order = torch.cat(passes)[:steps*bs].to(data.tensors[0].device)
     return TensorDL(TensorDataset(*(t[order] for t in data.tensors)), bs=bs)
 
+# %% ../nbs/09c_tuning.ipynb #97409083
 def fine_tune(
     learn:Learner, # for its loss; left as it was
     model:nn.Module, # left as it was; a copy is trained

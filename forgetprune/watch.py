@@ -39,6 +39,7 @@ def feed(
     "What `model` makes of `x`"
     return model(**x) if isinstance(x, Mapping) else model(x)
 
+# %% ../nbs/06_watch.ipynb #5db16a0a
 def padding_of(
     x, # inputs of a batch
     # what enters a layer, shape (items, positions, inputs) or (items*positions, inputs)
@@ -53,6 +54,7 @@ def padding_of(
     raise ValueError('dl: encoder and decoder read pieces of one length with different padding, so '
                      'it is not known which of them a layer sees; pad them to different lengths')
 
+# %% ../nbs/06_watch.ipynb #874a3572
 def logits_of(
     out # what a model returned
 )->torch.Tensor:
@@ -67,6 +69,7 @@ def finite(
     raise ValueError(
         'dl: the outputs of the model are not finite (NaN or infinite); clean the data')
 
+# %% ../nbs/06_watch.ipynb #933e6e72
 def both_kinds(
     target, # the class
     is_target:torch.Tensor # truth values, one per item
@@ -92,6 +95,7 @@ def outputs_on(
     o = finite(torch.cat(outs))
     return o.softmax(1) if softmax else o, torch.cat(ys)
 
+# %% ../nbs/06_watch.ipynb #ec60b036
 @torch.no_grad()
 def class_accuracies(
     model:nn.Module, # left as it was found

@@ -29,6 +29,7 @@ def _few(h):
     elif h.ndim==3 and h[0].numel()>_most_values: h = h.mean(1)
     return h.flatten(1).cpu()
 
+# %% ../nbs/14b_witnesses.ipynb #a020379d
 @torch.no_grad()
 def activations(
     model:nn.Module, # left as it was found
@@ -69,6 +70,7 @@ def _some(dl, target, n, seed):
         sizes.append(len(xs[-1]))
     return torch.cat(xs), np.repeat([1, 0], sizes)
 
+# %% ../nbs/14b_witnesses.ipynb #32daa625
 def probe_data(
     train_dl, # batches (x, y) to fit the probes on
     test_dl, # batches (x, y) to judge them on, at most 2,000 of the class and of the rest
@@ -79,6 +81,7 @@ def probe_data(
     "What probes are fitted on and judged by"
     return ProbeData(*_some(train_dl, target, n, seed), *_some(test_dl, target, _most_judged, seed))
 
+# %% ../nbs/14b_witnesses.ipynb #4d7147e9
 def probe_right(
     model:nn.Module, # left as it was found
     data:ProbeData, # see `probe_data`
@@ -95,6 +98,7 @@ def probe_right(
         return make_pipeline(StandardScaler(), line).fit(a[k], data.y).predict(b[k])==data.y_judged
     return pd.DataFrame({k: right(k) for k in a if k not in skip}, index=data.y_judged)
 
+# %% ../nbs/14b_witnesses.ipynb #eea14852
 def balanced(
     right # by item, the index says whether it is of the class
 ): # a number, or one per column
@@ -134,6 +138,7 @@ class Answers:
         right = lambda o,y: (o.argmax(1)==y).double().mean().item()
         return right(self.on_target, target), right(self.on_rest, self.y_rest)
 
+# %% ../nbs/14b_witnesses.ipynb #517296bd
 def answers_of(
     model:nn.Module, # left as it was found
     test_t, # batches (x, y) of the class to judge on
@@ -164,6 +169,7 @@ def js_divergence(
     h = lambda d: -torch.special.xlogy(d, d).sum(1)
     return (h((p+q)/2) - (h(p)+h(q))/2).clamp(min=0)
 
+# %% ../nbs/14b_witnesses.ipynb #7aea8e76
 def distances(
     outputs:torch.Tensor, # after forgetting, on items of the class
     gold:torch.Tensor, # those of a network that never saw the class
@@ -188,6 +194,7 @@ def auc(
     ranks = rankdata(np.concatenate([a, b]))[:len(a)]
     return (ranks.sum() - len(a)*(len(a)+1)/2)/(len(a)*len(b))
 
+# %% ../nbs/14b_witnesses.ipynb #f855c7f4
 _reps,_ends = 200,(0.025, 0.975) # resamplings, and the ends of a 95 % interval
 
 def with_interval(
@@ -204,6 +211,7 @@ def with_interval(
     lo,hi = np.quantile(boot, _ends)
     return dict(auc=float(np.mean([auc(*p) for p in parts])), low=float(lo), high=float(hi))
 
+# %% ../nbs/14b_witnesses.ipynb #6a65b0f9
 def _split_attack(a, b, fit, seed):
     "Score each half of the paired items `a` and `b` by what `fit` learned on the other half"
     h = np.random.default_rng(seed).permutation(len(a))
@@ -227,6 +235,7 @@ def _line(a, b):
     line = LogisticRegression(C=0.1, max_iter=300).fit((x-m)/s, y)
     return lambda v: line.decision_function((v-m)/s)
 
+# %% ../nbs/14b_witnesses.ipynb #e5ca6197
 def membership(
     answers:Answers, # after forgetting, with `on_trained`
     gold:Answers, # of a network that never saw the class
