@@ -92,8 +92,9 @@ class Audit:
         return f'Audit of {self.name!r}: {self.verdict.upper()}{unsure}\n{reasons}'
     def to_dict(self):
         number = lambda v: None if pd.isna(v) else float(v)
-        table = [dict(zip(('measure', 'of'), i)) | {c: number(v) for c,v in r.items()}
-                 for i,r in self.table.iterrows()]
+        def row(i, r):
+            return dict(zip(('measure', 'of'), i)) | {c: number(v) for c,v in r.items()}
+        table = [row(i, r) for i,r in self.table.iterrows()]
         return dict(target=self.target, name=self.name, verdict=self.verdict,
                     between=list(self.between), reasons=self.reasons, settings=self.settings,
                     attacks=self.attacks, table=table)
@@ -428,7 +429,8 @@ def _plot_ratios(res, ax):
     whats = list(res.table.loc['relearning / gold'].index)
     ratios = ratios_to_gold(res.relearning, res.settings['most'])
     value = lambda n, w: ratios.get((n, w.split(',')[0], 'held' in w), _missing)
-    values = {n: [value(n, w) for w in whats] for n in res.attacks if n!='before'}
+    of = lambda n: [value(n, w) for w in whats]
+    values = {n: of(n) for n in res.attacks if n!='before'}
     _dots(ax, values, [w.replace(', cut held', ',\ncut held') for w in whats],
         'images needed / gold')
     ax.axhline(1, color='k', lw=1, ls='-.')
@@ -465,7 +467,8 @@ def _plot_attacks(res, ax):
     kinds = ['images', 'losses', 'neighbours']
     def of(n, a, k):
         return _missing if n=='gold' and k!='images' else (a[k]['auc'], a[k]['low'], a[k]['high'])
-    values = {n: [of(n, a, k) for k in kinds] for n,a in res.attacks.items()}
+    values = {n: [] for n in res.attacks}
+    for n,a in res.attacks.items(): values[n] += [of(n, a, k) for k in kinds]
     _dots(ax, values, kinds, 'AUC (0.5: no leak)')
     ax.set_title('Membership attacks')
     ax.axhline(0.5, color='0.5', lw=1)

@@ -65,6 +65,8 @@ def whole_file(
 ):
     "Yields a temporary path; what is written there is moved to `path`, or removed on any error"
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f'path={str(path)!r}: there is no folder {path.parent}; make it first')
     fd,tmp = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
     os.close(fd)
     try:

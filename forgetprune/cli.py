@@ -57,6 +57,12 @@ def _app(args):
     from forgetprune.commands import app
     return app
 
+def _as_option(msg, args):
+    "What the library calls `name=value` is `--name value` here, if it was given as an option"
+    m = re.match(r'(\w+)=', msg)
+    flag = f'--{m[1].replace("_", "-")}' if m else None
+    return f'{flag} {msg[m.end():]}' if flag in [a.split('=')[0] for a in args] else msg
+
 def _fail(msg, code=2):
     "Say what is wrong, in one line"
     # fastai's way to pass on an error
@@ -77,7 +83,7 @@ def main(
     except (typer.Abort, KeyboardInterrupt):
         code = _fail('interrupted; nothing half-written was left behind', 130)
     except typer.Exit as e: code = e.exit_code
-    except (ValueError, OSError) as e: code = _fail(e)
+    except (ValueError, OSError) as e: code = _fail(_as_option(str(e), args))
     except Exception as e:
         if not hasattr(e, 'format_message'): raise
         said = e.format_message().rstrip('.')

@@ -70,8 +70,9 @@ def chain(
     if not all(_keeps_order(m) for _,m in mods[lin[-1]+1:]): return None
     start = _first_link(mods, lin)
     used = [i for i in lin if i>=start]
-    acts = [[m for _,m in mods[i+1:j]] for i,j in zip(used, used[1:]+[used[-1]+1])]
-    return [m for _,m in mods[:start]], [(*mods[i], a) for i,a in zip(used, acts)]
+    plain = [m for _,m in mods]
+    acts = [plain[i+1:j] for i,j in zip(used, used[1:]+[used[-1]+1])]
+    return plain[:start], [(*mods[i], a) for i,a in zip(used, acts)]
 
 # %% ../nbs/08_curve.ipynb #d03f336e
 def _through(mods, x):
@@ -92,6 +93,7 @@ class CachedInputs:
         self.weights = [l.weight.detach().clone() for _,l,_ in self.links]
         with watching(model):
             read = [(_through(before, x), y) for x,y in batches(self.dl, device_of(model))]
+            if not read: raise ValueError('dl holds no batch')
             xs,ys = zip(*read)
             self.y = list(torch.cat(ys).split(chunk))
             features = torch.cat(xs).flatten(1)
@@ -135,6 +137,8 @@ class CachedInputs:
 
 # %% ../nbs/08_curve.ipynb #97dd4578
 def _check_levels(ks):
+    if not hasattr(ks, '__len__'):
+        raise ValueError(f'ks={ks!r} must be a list of levels, for example [0, 1000, 2000]')
     if len(ks)==0:
         raise ValueError('ks is empty; give the numbers of weights to cut, for example '
                          '[0, 1000, 2000]')
@@ -271,7 +275,7 @@ def _fallen(wts, falls):
 
 def _levels(cache, chunk, wts, plan, first):
     "Outputs of the cut network for one chunk: levels by outputs by images"
-    state = _ChunkState(cache, chunk, wts, first, {i for falls in plan for i in falls})
+    state = _ChunkState(cache, chunk, wts, first, set().union(*plan))
     res = torch.stack([state.level(falls).clone() for falls in plan])
     for falls in plan:
         for i,f in falls.items(): wts[i].put_(f.at, f.values)
@@ -318,8 +322,9 @@ def _answers(cache, model, plan, progress):
     names = [l[0] for l in cache.links] if cache.chain else []
     used = [i for i,n in enumerate(names) if n in plan[0]]
     if len(used) < len(plan[0]):
-        y = torch.cat([y for _,y in batches(cache.dl, device_of(model))])
-        return _in_place(model, plan, cache.dl, progress),y
+        ys = [y for _,y in batches(cache.dl, device_of(model))]
+        if not ys: raise ValueError('dl holds no batch')
+        return _in_place(model, plan, cache.dl, progress),torch.cat(ys)
     def falls(level):
         return {i: _Fall(cache.weights[i], level[names[i]]) for i in used if len(level[names[i]])}
     return _incremental(cache, [falls(p) for p in plan], used[0], progress),torch.cat(cache.y)

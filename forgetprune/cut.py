@@ -168,8 +168,8 @@ def _both(a, b, n):
                          'other')
     there = [c for c in (a, b) if n in c.shapes]
     dev = there[0].values[n].device
-    i,v = [torch.cat([part.to(dev) for part in parts]) for parts in
-           ([c.indices[n] for c in there], [c.values[n] for c in there])]
+    i = torch.cat([c.indices[n].to(dev) for c in there])
+    v = torch.cat([c.values[n].to(dev) for c in there])
     idx,where = i.unique(return_inverse=True)
     vals = v.new_zeros(len(idx))
     for known in (v.signbit(), v!=0): vals[where[known]] = v[known] # signs of zeros first
@@ -184,7 +184,7 @@ def __or__(self:Cut, o:Cut)->Cut:
     shapes = self.shapes | o.shapes
     both = {n: _both(self, o, n) for n in shapes}
     same = {k: v for k,v in self.meta.items() if o.meta.get(k)==v}
-    idx,vals = [{n: b[j] for n,b in both.items()} for j in (0, 1)]
+    idx,vals = {n: i for n,(i,_) in both.items()},{n: v for n,(_,v) in both.items()}
     return Cut(idx, vals, shapes, same)
 
 @patch
@@ -222,7 +222,8 @@ def load(cls:Cut,
     if not isinstance(note, dict) or note.get('kind') != 'cut' or note.get('format') != 1:
         raise ValueError(f'{path} holds no cut that version {__version__} can read')
     shapes = {n: tuple(s) for n,s in note['shapes'].items()}
-    idx,vals = [{n: t.get(f'{n}.{what}') for n in shapes} for what in ('indices', 'values')]
+    of = lambda what: {n: t.get(f'{n}.{what}') for n in shapes}
+    idx,vals = of('indices'),of('values')
     for n,s in shapes.items():
         if not _is_cut(idx[n], vals[n], math.prod(s)):
             raise ValueError(f'{path} is damaged: its entries for layer {n!r} are no cut')

@@ -353,8 +353,8 @@ def class_split(
         there = ', '.join(map(str, y.unique().tolist()))
         raise ValueError(f'class {c!r}: {"no item" if n==0 else "every item"} is of this class; '
                          f'the classes there are {there}')
-    parts = [TensorDataset(*(t[m] for t in dl.tensors)) for m in (y==c, y!=c)]
-    return tuple(dl.new(p) for p in parts)
+    def those(m): return dl.new(TensorDataset(*(t[m] for t in dl.tensors)))
+    return those(y==c), those(y!=c)
 
 # %% ../nbs/01_data.ipynb #3d0f0408
 def without(

@@ -73,7 +73,8 @@ def _train(learn, bars):
 def _accuracies(table):
     "Accuracies by part and network, as plain values"
     def row(t, r): return dict(target=float(t.target[r]), retain=float(t.retain[r]))
-    return {part: {r: row(table[part], r) for r in table.index} for part in ('validation', 'test')}
+    def rows(t): return {r: row(t, r) for r in t.index}
+    return {part: rows(table[part]) for part in ('validation', 'test')}
 
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"

@@ -70,7 +70,7 @@ def _check_grid(grid):
         raise ValueError(
             f'grid={grid!r:.80} must be a dict of name to list of values, or a list of '
             'dicts, one per cell')
-    names = [n for c in ([grid] if isinstance(grid, dict) else grid) for n in c]
+    names = list(itertools.chain(*([grid] if isinstance(grid, dict) else grid)))
     if bad := [n for n in names if not isinstance(n, str)]:
         raise ValueError(f'grid: {bad[0]!r} must be the name of an argument')
 
@@ -94,13 +94,13 @@ def cells_of(
     _check_grid(grid)
     seeds = _seed_numbers(seeds)
     if isinstance(grid, dict): grid = _all_combinations(grid)
-    names = {n for c in grid for n in c}
+    names = set(itertools.chain(*grid))
     if 'seed' in names: raise ValueError('grid: `seed` is set by seeds=, not by the grid')
     if taken := sorted(names & {'error', 'seconds'}):
         raise ValueError(
             f'grid: {taken[0]!r} is the name of a column of the result; call it something '
             'else')
-    res = [{**c, 'seed': s} for c in grid for s in seeds]
+    res = [{**c, 'seed': s} for c,s in itertools.product(grid, seeds)]
     if not res:
         raise ValueError('grid and seeds: there is nothing to run, since one of the lists is empty')
     times = Counter(as_text('grid', **same(c)) for c in res)

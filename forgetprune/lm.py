@@ -7,7 +7,7 @@ __all__ = ['body_layers', 'neuron_scores', 'perplexity_curve', 'weight_cuts', 'n
            'body_or', 'forget_text', 'relearn_text', 'Streamed', 'streamed']
 
 # %% ../nbs/19_language_models.ipynb #f6d91fa1
-import math, warnings
+import itertools, math, warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +37,8 @@ def _ends(m):
     "Modules of the embedding and of the head, as Transformers names them"
     found = [getattr(m, get)() for get in ('get_input_embeddings', 'get_output_embeddings')
         if hasattr(m, get)]
-    return {id(l) for e in found if e is not None for l in e.modules()}
+    parts = itertools.chain(*(e.modules() for e in found if e is not None))
+    return {id(l) for l in parts}
 
 def _warn_of_stacks(m, inside, known):
     "A word if there are parameters that hold several matrices"

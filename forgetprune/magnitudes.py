@@ -201,8 +201,10 @@ class MagnitudeRecorder(TrainingCallback):
     def table(self)->pd.DataFrame:
         "Statistics of every block at every step that was kept"
         def stats(m): return magnitude_stats(m) if np.isfinite(m).all() else {}
-        return pd.DataFrame([dict(step=s, block=n, **stats(m)) for n,h in self.history.items()
-                             for s,m in zip(self.steps, h)])
+        rows = []
+        for n,h in self.history.items():
+            rows += [dict(step=s, block=n, **stats(m)) for s,m in zip(self.steps, h)]
+        return pd.DataFrame(rows)
     def plot(self, **kw):
         "Histograms of the last magnitudes, see `plot_magnitudes`"
         return plot_magnitudes({n: h[-1] for n,h in self.history.items()}, **kw)

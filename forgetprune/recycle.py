@@ -11,8 +11,8 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from .basics import one_of, whole
 from .blocks import ffns
-from .draws import (Copies, Interpolation, as_stored, clear_state, clearings, draws,
-                               set_out, to_mix, to_new, write_neurons)
+from .draws import (Copies, Interpolation, as_stored, as_triples, clear_state, clearings,
+                               draws, set_out, to_mix, to_new, write_neurons)
 from forgetprune.figures import (
     blue,
     finished,
@@ -121,7 +121,8 @@ def before_fit(self:Recycle):
 def _begin(self:Recycle, found):
     self.ffns,self.count,self.round,self.moving = found,0,0,[]
     self.losses,self.events,self.mags = [],[],{f.name: [] for f in found}
-    self.counts,self.last = [{f.name: torch.full((len(f),), v) for f in found} for v in (0, -1)]
+    every = lambda v: {f.name: torch.full((len(f),), v) for f in found}
+    self.counts,self.last = every(0),every(-1)
     needed = found if self.select in need_activity else []
     self.activity = {f.name: Activity(len(f)) for f in needed}
 
@@ -231,7 +232,8 @@ def _recycle(self:Recycle, f, mags, g):
     self.mags[f.name].append(mags)
     if not len(i): return
     known = dict(mags=mags) if getattr(self._draw, 'uses_magnitudes', False) else {}
-    new = [(r, _of_first(k), _of_first(v)) for r,k,v in self._draw(f, i, g, **known)]
+    new = as_triples(self._draw(f, i, g, **known))
+    new = [(r, _of_first(k), _of_first(v)) for r,k,v in new]
     self._write(f, i, new)
     self.counts[f.name][i] += 1
     self.last[f.name][i] = self.round
@@ -276,11 +278,11 @@ def _let_go(self:Recycle, f, i):
 @patch
 def state_dict(self:Recycle)->dict:
     "All that this callback remembers, as numbers, strings and tensors"
-    def place(m):
-        return next((f.name, r) for f in self.ffns for r,(p,d) in f.parts().items()
-                    if p is m.p and d==m.dim)
+    places = {}
+    for f in self.ffns:
+        for r,(p,d) in f.parts().items(): places[id(p),d] = f.name,r
     def on_its_way(m):
-        block,role = place(m)
+        block,role = places[id(m.p),m.dim]
         return dict(block=block, role=role, i=m.i, old=m.old, new=m.new, steps=m.steps, at=m.at)
     losses = torch.stack(self.losses) if self.losses else torch.zeros(0)
     return dict(count=self.count, round=self.round, counts=self.counts, last=self.last,
@@ -313,7 +315,8 @@ def _resume(self:Recycle):
     self._check_state(s)
     dev = self.ffns[0].columns().device
     self.count,self.round = s['count'],s['round']
-    self.counts,self.last = [{n: v.clone() for n,v in s[k].items()} for k in ('counts', 'last')]
+    cloned = lambda d: {n: v.clone() for n,v in d.items()}
+    self.counts,self.last = cloned(s['counts']),cloned(s['last'])
     self.events,self.losses = [dict(e) for e in s['events']],list(s['losses'].to(dev))
     self.mags = {n: list(v) for n,v in s['mags'].items()}
     for n,(sums,age) in s['activity'].items():

@@ -126,8 +126,10 @@ def two_means(
     "Class means of two loaders"
     layers = pick_layers(unwrap(model), layers)
     t,r = [class_means(model, dl, layers, c=0) for dl in (target, rest)]
-    sums = {n: torch.cat([a.means[n]*a.counts[n][:,None] for a in (t, r)]) for n in layers}
-    return ClassMeans(layers, sums, {n: torch.cat([a.counts[n] for a in (t, r)]) for n in layers})
+    sums = lambda a, n: a.means[n]*a.counts[n][:,None]
+    both = {n: torch.cat([sums(t, n), sums(r, n)]) for n in layers}
+    counts = {n: torch.cat([t.counts[n], r.counts[n]]) for n in layers}
+    return ClassMeans(layers, both, counts)
 
 # %% ../nbs/11_class_pruning.ipynb #c12e9d85
 def maav_difference(

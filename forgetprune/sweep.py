@@ -6,7 +6,8 @@
 __all__ = ['Store', 'sweep']
 
 # %% ../nbs/30b_many_runs.ipynb #f502d7cb
-import contextlib, copy, hashlib, inspect, json, socket, sqlite3, sys, time, traceback, warnings
+import contextlib, copy, hashlib, inspect, itertools, json, socket, sqlite3, sys, time, traceback
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 import joblib, pandas as pd
@@ -309,10 +310,11 @@ def sweep(
         for row in _shown(_rows(fn, todo, _jobs(n_jobs)), len(todo), progress):
             db.add(name, code=code, **row)
         there = db.rows(name)
-        res = pd.DataFrame([{**{n: scalar(v) for n,v in c.items()}, **db.result(k, there[k]),
-                             'seconds': there[k]['seconds'], 'error': there[k]['error']}
-                            for c,k in zip(runs, keys)])
-    res.attrs['grid'] = list(dict.fromkeys(n for c in runs for n in c if n!='seed'))
+        def row(c, k):
+            asked,r = {n: scalar(v) for n,v in c.items()},there[k]
+            return {**asked, **db.result(k, r), 'seconds': r['seconds'], 'error': r['error']}
+        res = pd.DataFrame([row(c, k) for c,k in zip(runs, keys)])
+    res.attrs['grid'] = [n for n in dict.fromkeys(itertools.chain(*runs)) if n!='seed']
     if n := int(res.error.notna().sum()):
         warnings.warn(
             f'{n} of {len(res)} runs failed; column `error` says why, and the next sweep into '

@@ -6,7 +6,7 @@
 __all__ = ['recipes', 'squared_error', 'item_losses', 'original_start', 'get_learner', 'model_file', 'train', 'TrainingCallback']
 
 # %% ../nbs/04_training.ipynb #eca9a793
-import copy, hashlib, json
+import copy, hashlib, itertools, json
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -104,6 +104,7 @@ def get_learner(
     if not arch:
         arch = dict(name='mlp', sizes=(dls.valid.one_batch()[0][0].numel(), 1000, 800, 400, dls.c))
     torch.manual_seed(seed)
+    one_of("arch['name']", arch.get('name'), archs)
     model = archs[arch['name']](**{k: v for k,v in arch.items() if k!='name'})
     if r.get('start')=='original': original_start(model)
     cbs = [GradientClip(r['clip'])] if r.get('clip') else []
@@ -122,7 +123,8 @@ def _checksum(items):
     h,tensors = hashlib.sha256(),getattr(items, 'tensors', None)
     if tensors is None:
         some = range(0, len(items), max(1, len(items)//_most_items))
-        tensors = [torch.as_tensor(np.array(v)) for i in some for v in items[i]]
+        parts = itertools.chain(*(items[i] for i in some))
+        tensors = [torch.as_tensor(np.array(v)) for v in parts]
     for t in tensors:
         h.update(f'{t.dtype}{tuple(t.shape)}'.encode())
         t = t.detach().cpu().contiguous()

@@ -48,7 +48,8 @@ def activations(
         with watching(model, layers, hook): out = logits_of(feed(model, b.to(dev)))
         names = ['input', *(f'into {n}' for n in layers)]
         parts.append({k: seen[k] for k in names if k in seen} | {'outputs': out.float().cpu()})
-    return {k: torch.cat([p[k] for p in parts]).numpy() for k in parts[0]}
+    def all_of(k): return torch.cat([p[k] for p in parts]).numpy()
+    return {k: all_of(k) for k in parts[0]}
 
 # %% ../nbs/14b_witnesses.ipynb #66122082
 _most_judged = 2000 # of the class, and of the rest

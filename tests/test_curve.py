@@ -143,6 +143,10 @@ def test_bad_arguments(learn, sevens, digits):
     for ks,said in (([], 'ks is empty'), ([0, -1], 'negative'), ([0, 0.5], 'mixes'),
             ([1.5], 'between 0 and 1'), ([True], 'must be a number')):
         with pytest.raises(ValueError, match=said): prune_curve(m, s, ks, digits.valid, 7)
+    with pytest.raises(ValueError, match='ks=5 must be a list'):
+        prune_curve(m, s, 5, digits.valid, 7)
+    for net in (m, nn.ModuleDict(dict(m.named_children()))): # with a chain, and without one
+        with pytest.raises(ValueError, match='dl holds no batch'): prune_curve(net, s, [0], [], 7)
     with pytest.raises(ValueError, match='target=12'): prune_curve(m, s, [0], digits.valid, 12)
     with pytest.raises(ValueError, match='shape'):
         prune_curve(m, {'3': torch.rand(2, 2)}, [0], digits.valid, 7)

@@ -40,6 +40,11 @@ def test_apply_undo_save_load(idx, dtype):
     back.undo(m)
     assert same_state(m.state_dict(), before)
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match='there is no folder .*nodir; make it first'):
+        Cut.take(net(), {'1': [0]}).save(tmp_path/'nodir'/'c')
+    assert not list(tmp_path.iterdir())
+
 @settings(max_examples=40, deadline=None)
 @given(indices, indices, dtypes, st.booleans())
 def test_union(a, b, dtype, applied):

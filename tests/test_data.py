@@ -116,6 +116,12 @@ def test_get_preds_keeps_order(learn):
     with torch.no_grad():
         assert torch.allclose(p, learn.model(learn.dls.train.tensors[0]), atol=1e-5)
 
+def test_an_unknown_architecture_is_named(digits):
+    from forgetprune.training import get_learner
+    for arch in (dict(name='foo'), dict(sizes=(64, 10))):
+        with pytest.raises(ValueError, match=r"arch\['name'\].*there are mlp, cnn"):
+            get_learner(digits, arch)
+
 def test_training_is_reproducible(digits):
     def once():
         from forgetprune.training import get_learner

@@ -54,6 +54,11 @@ class Around(Callback):
             self.pairs.append((before, copy.deepcopy(self.learn.model.state_dict())))
         self.cb._round = spied
 
+def test_a_draw_that_draws_nothing_is_named():
+    for bad in (lambda *_: None, lambda *_: [('up', torch.tensor([1]))]):
+        with pytest.raises(ValueError, match='draw: it must return a list of'):
+            fit(lm(), Recycle(10, 0.25, draw=bad))
+
 @pytest.mark.parametrize('draw', list(draws))
 @pytest.mark.parametrize('kw', [dict(), dict(gated=True, act='silu'), dict(ff_bias=False)])
 @pytest.mark.parametrize('select', ['low', 'random', 'rarest', 'utility'])

@@ -227,11 +227,13 @@ def test_killed_at_any_step(tmp_path):
 
 @pytest.mark.parametrize('args,said', [(['--select', 'small'], '--select small'),
     (['--steps', '0'], '--steps 0'), (['--heads', '5'], 'n_heads=5'), (['--data', 'nowhere'],
-    "name='nowhere'"), (['--end', '3', '--start', '5'], 'end=3'),
+    "name='nowhere'"), (['--end', '3', '--start', '5'], '--end 3'),
     (['--frac', '0.001'], 'is not one neuron'), (['--frac', '0.6', '--draw', 'copy'],
     '0.5 is the most'), (['--seed', '99999999999999999999'], '--seed'),
     (['--lr', 'inf'], '--lr inf'), (['--d-ff', '99999999999999'], '--d-ff'),
-    (['--every', '5000'], '--every 5000'), (['--data', 'mnist'], 'images')])
+    (['--every', '5000'], '--every 5000'), (['--data', 'mnist'], 'images'),
+    (['--immunity', '-1'], '--immunity -1 must be a whole number'),
+    (['--smooth=-2'], '--smooth -2 must')])
 def test_what_is_wrong_is_said_before_any_work(args, said, tmp_path, capsys):
     from forgetprune.cli import main
     with pytest.raises(SystemExit) as e: main(['recycle', '--out', str(tmp_path/'o'), *args])
