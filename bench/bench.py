@@ -131,6 +131,12 @@ def sorting_curve(model, scores, ks, dl, target):
         rows.append((k, *class_accuracies(m, dl, target)))
     return rows
 
+def beside(what, ours, naive, sorting, wanted):
+    "Rows for `prune_curve` against the two ways in which a curve is mostly written"
+    ways = {'top k': naive, 'sort': sorting}
+    return [dict(what=f'{what}: copy, {way}, evaluate / prune_curve', ours=ours, rival=t,
+        ratio=t/ours, asked=wanted) for way,t in ways.items()]
+
 def curves(learn, dls, rate, full, most):
     # a few thousand weights are what forgetting takes
     net,test,few = learn.model,dls.test,most<=10_000
@@ -151,30 +157,10 @@ def curves(learn, dls, rate, full, most):
         rival,sorts = rival*10/len(classes),sorts*10
         for c in classes: np.testing.assert_array_equal(got[c].values, want[c].values)
         for i,t in enumerate((ours, rival, sorts)): total[i] += t
-        rows += [
-            dict(
-                what=f'50 levels to {most:,} x 10 classes, {what}: copy, top k, evaluate / '
-                     'prune_curve',
-                ours=ours,
-                rival=rival,
-                ratio=rival / ours,
-                asked='' if names != [last] else '>= 60' if few else 'beside',
-            ),
-            dict(
-                what=f'50 levels to {most:,} x 10 classes, {what}: copy, sort, evaluate / '
-                     'prune_curve',
-                ours=ours,
-                rival=sorts,
-                ratio=sorts / ours,
-                asked='' if names != [last] else '>= 60' if few else 'beside',
-            ),
-        ]
+        wanted = '' if names!=[last] else '>= 60' if few else 'beside'
+        rows += beside(f'50 levels to {most:,} x 10 classes, {what}', ours, rival, sorts, wanted)
     total[0] += t_cache
-    rows += [dict(what=f'all three, to {most:,}: copy, top k, evaluate / prune_curve',
-        ours=total[0], rival=total[1], ratio=total[1]/total[0], asked='>= 25' if few else 'beside'),
-             dict(what=f'all three, to {most:,}: copy, sort, evaluate / prune_curve', ours=total[0],
-             rival=total[2], ratio=total[2]/total[0], asked='>= 25' if few else 'beside')]
-    return rows
+    return rows+beside(f'all three, to {most:,}', *total, '>= 25' if few else 'beside')
 
 def one_curve(learn, dls, rate):
     "A curve as a user calls it: one class, 50 levels, nothing remembered beforehand"
