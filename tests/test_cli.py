@@ -1,4 +1,6 @@
-import json, signal, subprocess, sys, time
+import io, json, signal, subprocess, sys, time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 import pandas as pd, pytest, torch
 from safetensors.torch import save_file
 from forgetprune.cli import main
@@ -6,13 +8,30 @@ from forgetprune.cut import Cut
 from forgetprune.networks import load_model, mlp, save_model
 
 cmd = [sys.executable, '-c', 'from forgetprune.cli import main; main()']
-def run(*args, **kw):
-    return subprocess.run([*cmd, *map(str, args)], capture_output=True, text=True, **kw)
+def started(*args):
+    "The command in a process of its own"
+    return subprocess.run([*cmd, *map(str, args)], capture_output=True, text=True)
+
+def code(args):
+    with pytest.raises(SystemExit) as e: main(args)
+    return e.value.code or 0
+
+@dataclass
+class Ran:
+    returncode:int
+    stdout:str
+    stderr:str
+
+def run(*args):
+    "The command in this process, which has PyTorch at hand"
+    out,err = io.StringIO(),io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err): c = code(list(map(str, args)))
+    return Ran(c, out.getvalue(), err.getvalue())
 
 @pytest.fixture(scope='module')
 def done(tmp_path_factory):
     d = tmp_path_factory.mktemp('cli')
-    r = run('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
+    r = started('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
     assert r.returncode==0, r.stderr
     return d,r
 
@@ -202,10 +221,6 @@ def test_audit_of_what_does_not_belong_together(done, tmp_path):
         '--path', tmp_path/'new', '--out', tmp_path/'never')
     assert r.returncode==2 and '--k' in r.stderr and not (tmp_path/'never').exists()
     assert not (tmp_path/'new').exists()
-
-def code(args):
-    with pytest.raises(SystemExit) as e: main(args)
-    return e.value.code or 0
 
 def test_magnitudes_of_a_checkpoint(tmp_path, capsys):
     weights = {'a.0.in.weight': torch.eye(4, 3), 'a.0.out.weight': 2*torch.eye(3, 4),
