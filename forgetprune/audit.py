@@ -389,8 +389,7 @@ def audit(
         attacks)
     asked = dict(goal=goal, most=most, repeats=repeats, seed=seed, rules=verdict_rules)
     return Audit(int(target), word, why, asked, between, _audit_table(f), relearning, looked,
-        attacks,
-                 class_name(learn.dls, target))
+                 attacks, class_name(learn.dls, target))
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #751fa0d4
 _looks = {'subject': (blue, '-', 'o'), 'before': (grey, '-', 's'), 'row zeroed': (orange, ':', '^'),

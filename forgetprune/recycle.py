@@ -13,15 +13,8 @@ from .basics import one_of, whole
 from .blocks import ffns
 from .draws import (Copies, Interpolation, as_stored, as_triples, clear_state, clearings,
                                draws, set_out, to_mix, to_new, write_neurons)
-from forgetprune.figures import (
-    blue,
-    finished,
-    log_bins,
-    log_histogram,
-    orange,
-    player,
-    round_log_ticks,
-)
+from .figures import (blue, finished, log_bins, log_histogram, orange, player,
+                                 round_log_ticks)
 from .magnitudes import magnitudes
 from .selectors import Activity, need_activity, selectors
 from .training import TrainingCallback
@@ -371,9 +364,9 @@ def table(self:Recycle)->pd.DataFrame:
     for e in self.events:
         seen[e['block']] |= set(e['neurons'].tolist())
         rows.append(self._row(e, seen[e['block']], loss))
-    return pd.DataFrame(rows, columns=['round', 'step', 'block', 'recycled', 'asked', 'chosen',
-        'all',
-                                       'ever', 'loss_before', 'loss_after', 'neurons'])
+    columns = ['round', 'step', 'block', 'recycled', 'asked', 'chosen', 'all', 'ever',
+               'loss_before', 'loss_after', 'neurons']
+    return pd.DataFrame(rows, columns=columns)
 
 # %% ../nbs/26_recycling.ipynb #56ed7d96
 @patch
