@@ -184,19 +184,12 @@ def test_chapters_run_in_order_and_say_what_moved():
     assert full.moved([cell('0.5')], [cell('0.6')])==['  cell 0: was 0.5', '           is 0.6']
     assert 'outputs before' in full.moved([cell('a')], [cell('a', 'b')])[0]
 
-def names_used(code):
-    "Global names that a piece of code asks for, inner functions included"
+def names(code, what):
+    "Global names that a piece of code loads or stores (`what`), inner functions and classes too"
     for i in dis.get_instructions(code):
-        if i.opname in ('LOAD_NAME', 'LOAD_GLOBAL'): yield i.argval
+        if i.opname in (f'{what}_NAME', f'{what}_GLOBAL'): yield i.argval
     for c in code.co_consts:
-        if inspect.iscode(c): yield from names_used(c)
-
-def names_made(code):
-    "Names that a piece of code gives a value, in class bodies too"
-    for i in dis.get_instructions(code):
-        if i.opname in ('STORE_NAME', 'STORE_GLOBAL'): yield i.argval
-    for c in code.co_consts:
-        if inspect.iscode(c): yield from names_made(c)
+        if inspect.iscode(c): yield from names(c, what)
 
 def unknown_names(text):
     "Names that the code of a notebook uses and neither makes nor imports"
@@ -204,8 +197,8 @@ def unknown_names(text):
     for n in ast.parse(text).body:
         if isinstance(n, (ast.Import, ast.ImportFrom)):
             exec(compile(ast.Module([n], []), 'imports', 'exec'), known)
-    there = {*known, *names_made(code), *dir(builtins), '__name__', '__annotations__'}
-    return sorted(set(names_used(code))-there)
+    there = {*known, *names(code, 'STORE'), *dir(builtins), '__name__', '__annotations__'}
+    return sorted(set(names(code, 'LOAD'))-there)
 
 def test_unknown_names_are_seen():
     assert unknown_names('import os\ndef f(): return os.sep+g(1)\nclass A: x = 1; y = x')==['g']
