@@ -15,7 +15,7 @@ from .layers import kind, pick_layers
 from .scores import (ClassMeans, maav_difference, magnitude, need_finite, need_used,
                                 random_scores, two_means)
 from .training import item_losses
-from .watch import feed, logits_of, watching
+from .watch import feed, logits_of, padding_of, watching
 
 # %% ../nbs/11b_rivals.ipynb #07a0367a
 _least = 1e-30 # in the place of zero, below a fraction
@@ -61,7 +61,7 @@ def gradient_moments(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y)
     layers:dict, # name to module
-    objective, # objective(outputs, y): a sum over the items of what is differentiated
+    objective, # objective(outputs, y, x): a sum over the items of what is differentiated
     f # applied to both factors: identity, abs or square
 )->tuple: # (dict of layer name to the sum over samples, number of items)
     "Sum over items of f(d objective / d unit) f(input), one number per weight"
@@ -71,7 +71,7 @@ def gradient_moments(
         for x,y in batches(dl, device_of(model), model):
             uses.clear()
             n += n_items(x)
-            goal = objective(feed(model, x), y)
+            goal = objective(feed(model, x), y, x)
             need_used(layers, [u[0] for u in uses])
             grads = torch.autograd.grad(goal, [u[3] for u in uses], allow_unused=True)
             for (name,l,h,_),d in zip(uses, grads):
@@ -87,9 +87,9 @@ def mean_moments(model, dl, layers, objective, f)->dict: # layer name to one num
     sums,n = gradient_moments(model, dl, layers, objective, f)
     return {k: s/n for k,s in sums.items()}
 
-def summed(loss_func): # objective(outputs, y)
+def summed(loss_func): # objective(outputs, y, x)
     "The losses of all items of a batch, added up"
-    return lambda out,y: item_losses(loss_func, out, y).sum()
+    return lambda out,y,x: item_losses(loss_func, out, y).sum()
 
 # %% ../nbs/11b_rivals.ipynb #02a805e9
 def taylor(
@@ -127,7 +127,7 @@ def _asked(out, y):
     there = y.flatten()!=-100
     return out.flatten(0, -2)[there], y.flatten()[there]
 
-def _own_less_others(out, y):
+def _own_less_others(out, y, x):
     "Output of the class less the mean of the others, summed over the items"
     out,y = _asked(out, y)
     o = out.gather(1, y[:,None]).squeeze(1)
@@ -149,9 +149,11 @@ def margin(
 def _signed(seed):
     "The outputs of a batch with random signs, added up"
     g = torch.Generator().manual_seed(seed)
-    def objective(out, y):
+    def objective(out, y, x):
         out = logits_of(out)
-        return (out*(torch.randint(0, 2, out.shape, generator=g)*2-1).to(out)).sum()
+        signs,real = (torch.randint(0, 2, out.shape, generator=g)*2-1).to(out),padding_of(x, out)
+        if real is not None: signs = signs*real[...,None].to(out) # nothing of what is padded
+        return (out*signs).sum()
     return objective
 
 # %% ../nbs/11b_rivals.ipynb #211fe222

@@ -107,6 +107,18 @@ def test_padding_is_skipped(criterion):
     a,b = of([batch]),of(alone)
     for n in a: assert torch.allclose(a[n], b[n], rtol=1e-4, atol=1e-7), n
 
+@pytest.mark.parametrize('criterion', ['maav_difference', 'taylor', 'margin', 'output_aware'])
+def test_what_is_padded_does_not_matter(criterion):
+    m,t = make('bert').double(),words(1, 16).view(2, 8)
+    mask = torch.ones_like(t); mask[1,5:] = 0
+    def of(ids):
+        b = dict(input_ids=ids, attention_mask=mask, labels=t.masked_fill(mask==0, -100))
+        rest = [dict(input_ids=words(5, 16).view(2, 8), labels=words(5, 16).view(2, 8))]
+        return get_scores(criterion, m, [b], rest, body_layers(m),
+            loss_func=lambda o,y,reduction='mean': per_item(o, y))
+    a,b = of(t),of(t.masked_fill(mask==0, 7))
+    for n in a: assert torch.allclose(a[n], b[n], rtol=1e-6, atol=1e-9), n
+
 def per_item(out, y): return lm_loss(out, y, 'none').view(len(y), -1).sum(1)
 
 def test_encoder_and_decoder_padded_alike_is_ambiguous():
