@@ -1,5 +1,5 @@
 "Everything a notebook wants: `from forgetprune.all import *`"
-import builtins as _builtins
+import builtins as _builtins, sys as _sys, types as _types
 from fastai.basics import *
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
@@ -39,7 +39,11 @@ from forgetprune.seeds import *
 from forgetprune.resume import *
 from forgetprune.experiments import *
 
-# nothing that rebinds a name of Python's, the module `copy`, or a test that pytest would collect
-__all__ = [
-    n for n in globals() if not n.startswith(('_', 'test')) and n not in ('copy', *dir(_builtins))
-]
+def _rebinds(name, value):
+    "Is it a name of Python's, or of one of Python's modules, for something else?"
+    module = name in _sys.stdlib_module_names and not isinstance(value, _types.ModuleType)
+    return module or name in dir(_builtins)
+
+# no tests, which pytest would collect
+__all__ = [n for n,v in globals().items()
+    if not n.startswith(('_', 'test')) and not _rebinds(n, v)]

@@ -16,7 +16,7 @@ from . import __version__
 # %% ../nbs/35_cli.ipynb #a8cc08bd
 _calm = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_rooms = 'forgetting','recycling','commands' # modules that hold commands
+_rooms = 'forget_command','recycle_command','commands' # modules that hold commands
 
 def _commands_in(module):
     "Name of a command to what it does, read from the source of a module without importing it"
@@ -75,7 +75,9 @@ def main(
     args:list=None # `sys.argv[1:]` if omitted
 ):
     "Entry point of `forgetprune`; exits with 0, 2 (wrong arguments or data) or 130 (interrupted)"
-    args = list(sys.argv[1:] if args is None else args) or ['--help']
+    args = list(sys.argv[1:] if args is None else args)
+    if args[:1]==['--']: args = args[1:] # no options come before a command
+    args = args or ['--help']
     warnings.formatwarning = lambda msg, *_, **__: f'forgetprune: {msg}\n'
     try:
         code = _app(args)(args, standalone_mode=False) or 0

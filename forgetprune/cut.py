@@ -361,6 +361,10 @@ def let_go(self:KeepCut,
 ):
     "Hold these neurons no longer; the cut that was handed in is left as it is"
     if self.learn is None: raise ValueError('let_go: nothing was trained with this callback yet')
+    neurons = torch.as_tensor(neurons, dtype=torch.long)
+    if neurons.numel() and not 0 <= neurons.min() <= neurons.max() < len(ffn):
+        raise ValueError(f'neurons={neurons.tolist()}: those of {ffn.name!r} are numbered 0 to '
+                         f'{len(ffn)-1}')
     cut,ws = self.cut,self.cut.weights(self.learn.model)
     idx,values = dict(cut.indices),dict(cut.values)
     for n,w in ws.items():

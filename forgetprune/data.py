@@ -335,9 +335,12 @@ def in_memory(
     "All items of `dl`, without shuffling, dropped batches or training-time augmentation"
     if isinstance(dl, TensorDL): return dl.new(shuffle=False, drop_last=False)
     if isinstance(dl, DataLoader): dl = dl.new(shuffle=False, drop_last=False)
-    with _as_validation(dl): read = [b[:2] for b in dl]
+    with _as_validation(dl): read = list(batches(dl))
     if not read: raise ValueError(f'dl={dl} holds no batch')
-    xs,ys = [torch.cat(v).as_subclass(torch.Tensor) for v in zip(*read)]
+    xs,ys = zip(*read)
+    if ys[0] is None or not isinstance(xs[0], torch.Tensor):
+        raise ValueError(f'dl={dl}: batches (x, y) of inputs and classes are needed, each a tensor')
+    xs,ys = [torch.cat(v).as_subclass(torch.Tensor) for v in (xs, ys)]
     return TensorDL(TensorDataset(xs, ys.long()), bs=len(read[0][1]))
 
 # %% ../nbs/01_data.ipynb #5a57275f

@@ -220,7 +220,7 @@ def _check_texts(**loaders):
 _least = -4. # power of ten: a ten-thousandth is the smallest share that is tried
 
 def _largest_share(look, budget, looks):
-    "Largest share within the budget, by halving on a log scale: (share, seen there, last tried)"
+    "Largest share within the budget, by halving on a log scale: (share, curve, last tried)"
     rows,low,high,share = [look(0.)],_least,0.,0.
     before = rows[0].retain[0]
     if not np.isfinite(before):
@@ -329,7 +329,8 @@ def relearn_text(
     until = Until(lambda m: perplexity(m, look), goal, lambda b: bs*context, falling=True,
         growth=1.15)
     adam = partial(OptimWrapper, opt=partial(torch.optim.Adam, foreach=True))
-    learn = copy_learner(model, data, data, lm_loss, adam, [until], cut)
+    one = data.new(TensorDataset(*(t[:1] for t in data.tensors))) # nothing is validated
+    learn = copy_learner(model, data, one, lm_loss, adam, [until], cut)
     with learn.no_bar(), learn.no_logging(), torch.random.fork_rng():
         torch.manual_seed(seed)
         learn.fit(1, lr)

@@ -80,9 +80,9 @@ def read(model, x):
     try: return feed(model, x)
     except IndexError as e:
         ids = x['input_ids'] if isinstance(x, Mapping) else x
-        known,longest = getattr(config, 'vocab_size', '?'),getattr(config,
-            'max_position_embeddings', None)
-        longest = longest or getattr(model, 'max_len', '?')
+        known = getattr(config, 'vocab_size', '?')
+        longest = getattr(config, 'max_position_embeddings', None)
+        longest = longest or getattr(unwrap(model), 'max_len', '?')
         raise ValueError(f'tokens: the model cannot read a piece of {ids.shape[-1]} tokens with '
                          f'numbers {int(ids.min())} to {int(ids.max())}; it knows {known} tokens '
                          f'(0 and up) and reads at most {longest} at a time') from e
@@ -96,9 +96,9 @@ def _answers(out, y):
             f'dl: its answers must be numbers of tokens, one for each of '
             f'{tuple(shape[:-1])} positions; they are {y.dtype}, shape {tuple(y.shape)}'
         )
-    low = y[y!=nothing_asked]
-    if low.numel() and (low.max() >= shape[-1] or low.min() < 0):
-        wrong = int(low.max() if low.max() >= shape[-1] else low.min())
+    asked = y[y!=nothing_asked]
+    if asked.numel() and (asked.max() >= shape[-1] or asked.min() < 0):
+        wrong = int(asked.max() if asked.max() >= shape[-1] else asked.min())
         raise ValueError(f'dl: its answers must lie between 0 and {shape[-1]-1}, or be -100 where '
                          f'nothing is asked; there is {wrong}')
     return y.long()
@@ -177,7 +177,7 @@ def _asked_for(x, y, p, out):
 @torch.no_grad()
 def token_mass(
     model:nn.Module, # left as it was found
-    dl, # batches of (x, y)
+    dl, # batches of (x, y), or of the dicts that Transformers makes
     tokens:torch.Tensor # numbers of tokens
 )->float: # 0..1
     "Mean probability that `model` gives to `tokens`, over all positions that are asked for"

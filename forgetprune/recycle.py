@@ -271,6 +271,7 @@ def _let_go(self:Recycle, f, i):
 @patch
 def state_dict(self:Recycle)->dict:
     "All that this callback remembers, as numbers, strings and tensors"
+    self._need_training()
     places = {}
     for f in self.ffns:
         for r,(p,d) in f.parts().items(): places[id(p),d] = f.name,r
@@ -376,6 +377,7 @@ def spikes(self:Recycle,
     # before
 )->pd.Series:
     "What the training loss does around a round"
+    self._need_training(rounds=True)
     loss,first = torch.stack(self.losses).float().cpu().numpy(),self.ffns[0].name
     steps = [e['step'] for e in self.events if e['block']==first]
     at = [s for s in steps if before <= s <= len(loss)-after]

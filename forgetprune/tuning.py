@@ -131,7 +131,7 @@ def fine_tune(
 )->tuple: # (the trained copy, DataFrame of what was seen)
     "Train a copy for some steps, looking on"
     opt,lr = recipe_of(recipe)
-    whole('steps', steps, 1)
+    for name,v in (('steps', steps), ('every', every), ('bs', bs)): whole(name, v, 1)
     data,glances = in_memory(data),Glances(look, every)
     cbs = [glances] + ([ParamScheduler({'lr': SchedLin(lr, 0.)})] if decay else [])
     one = data.new(TensorDataset(*(t[:1] for t in data.tensors)))

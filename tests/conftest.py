@@ -13,9 +13,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # the tests of modules that have no file of tests by their name
 tested_in = dict(basics='data', figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', tuning='audit', rivals='scores',
-    silence='erase', relearn='audit', witnesses='audit', pruning='magnitudes',
+    relearn='audit', witnesses='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', draws='recycle', experiments='sweep', report='cli',
-    commands='cli', forgetting='cli', recycling='cli', grids='sweep', seeds='sweep',
+    commands='cli', forget_command='cli', recycle_command='cli', grids='sweep', seeds='sweep',
     selectors='recycle', reading='lm')
 
 def pytest_addoption(parser):

@@ -36,5 +36,5 @@ def named(
 )->list: # names without ending; empty if there is none
     "The notebooks that `word` means"
     all_nbs = sorted(folder.glob('*.ipynb'))
-    return [p.stem for p in all_nbs if word in (p.stem, p.stem.split('_')[0],
+    return [p.stem for p in all_nbs if word and word in (p.stem, p.stem.split('_')[0],
         p.stem.partition('_')[2], module_of(p))]

@@ -6,7 +6,7 @@ Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, 
 A chapter that fails keeps the outputs that it had, and the others go on. What moved is said output
 by output: the first line that differs, as it was and as it is.
 """
-import argparse, json, os, re, shutil, subprocess, sys, time
+import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs
 
 code = '''import sys, torch
@@ -52,10 +52,11 @@ def shown(cell):
     return res
 
 def moved(before, after):
-    "Lines that say which outputs differ; ids of objects and seconds are not compared"
+    "Lines that say which outputs differ; where objects are in memory is not compared"
     plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s)
     old = {c.get('id', i): shown(c) for i,c in enumerate(before)}
-    res = []
+    ids,gone = {c.get('id', i) for i,c in enumerate(after)},[i for i,s in old.items() if s]
+    res = [f'  a cell with outputs is gone: {i}' for i in gone if i not in ids]
     for i,c in enumerate(after):
         if c['cell_type']!='code': continue
         a,b = old.get(c.get('id', i), []),shown(c)
@@ -65,8 +66,8 @@ def moved(before, after):
         for (kind,x),(_,y) in zip(a, b):
             if plain(x)==plain(y): continue
             if kind=='picture': res.append(f'  cell {i}: the picture'); continue
-            pairs = zip(x.split('\n'), y.split('\n'))
-            u,v = next(((u, v) for u,v in pairs if u!=v), ('', y[-80:]))
+            pairs = itertools.zip_longest(plain(x).split('\n'), plain(y).split('\n'), fillvalue='')
+            u,v = next((u, v) for u,v in pairs if u!=v)
             at = f'  cell {i}: '
             res += [f'{at}was {u.strip()[:100]}', f'{" "*len(at)} is {v.strip()[:100]}']
     return res
