@@ -14,9 +14,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 tested_in = dict(basics='data', figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', tuning='audit', rivals='scores',
     relearn='audit', witnesses='audit', pruning='magnitudes',
-    published='magnitudes', retrain='decay', draws='recycle', experiments='sweep', report='cli',
-    commands='cli', forget_command='cli', recycle_command='cli', grids='sweep', seeds='sweep',
-    selectors='recycle', reading='lm')
+    published='magnitudes', retrain='decay', experiments='sweep', report='cli',
+    commands='cli', forget_command='cli', recycle_command='cli',
+    selectors='recycle')
 
 def pytest_addoption(parser):
     parser.addoption('--chapter', metavar='NAME',

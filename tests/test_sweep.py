@@ -1,7 +1,6 @@
 "Sweeps: nothing lost, nothing run twice, failures kept apart, many machines"
 import json, os, random, signal, sqlite3, subprocess, sys, textwrap, time, warnings
 import joblib, numpy as np, pandas as pd, pytest, torch
-from hypothesis import given, settings, strategies as st
 from forgetprune.experiments import find_experiment
 from forgetprune.grids import *
 from forgetprune.seeds import *
@@ -10,19 +9,6 @@ from forgetprune.sweep import *
 quiet = dict(progress=False)
 
 def square(x, seed=0): return dict(y=x*x+seed)
-
-def test_grid_is_the_product_each_once():
-    assert len(cells_of(dict(a=[1, 2], b=['x', 'y', 'z']), 4))==24
-    assert cells_of([dict(a=1), dict(b=2)], [7])==[dict(a=1, seed=7), dict(b=2, seed=7)]
-
-@pytest.mark.parametrize('grid,seeds,msg', [(dict(a='xy'), 1, 'list of values'),
-    (dict(a=3), 1, 'list of values'), (dict(a=[1, 1]), 1, 'comes twice'),
-    (dict(a=[]), 1, 'nothing to run'), (dict(a=[1]), 0, 'seeds=0'),
-    (dict(a=[1]), 10**9, 'a million'), (dict(a=[1, 1.0]), 1, 'comes twice'), (dict(a=[1, True]), 1,
-    'comes twice'), (None, 1, 'grid=None'), ([1], 1, 'grid='), ({1: [2]}, 1, 'grid: 1'),
-    (dict(seed=[1]), 1, 'set by seeds'), (dict(a=[object()]), 1, 'cannot be written down')])
-def test_bad_grids(grid, seeds, msg):
-    with pytest.raises(ValueError, match=msg): cells_of(grid, seeds)
 
 def test_wrong_arguments_are_said_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match='it takes x, seed'):
@@ -108,10 +94,6 @@ def test_closures_are_told_apart(tmp_path):
     with pytest.warns(UserWarning, match='have changed since'):
         sweep(make(5), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
 
-@pytest.mark.parametrize('grid', [dict(error=[1]), dict(seconds=[1])])
-def test_names_of_columns_are_taken(grid):
-    with pytest.raises(ValueError, match='name of a column'): cells_of(grid)
-
 def test_as_parallel_config_says(tmp_path):
     def f(x, seed): return dict(pid=os.getpid())
     with joblib.parallel_config(n_jobs=1):
@@ -126,26 +108,6 @@ def test_settings_are_not_results(tmp_path):
         name='f', **quiet)
     assert over_seeds(df, 'c').value.tolist()==['y']
     with pytest.raises(ValueError, match='level=95'): over_seeds(df, 'c', level=95)
-
-def test_any_column_may_lie_along_the_axis():
-    df = pd.DataFrame([dict(n=n, seed=s, y=10*n+s) for n in (4, 16) for s in range(3)])
-    with pytest.raises(ValueError, match="by: 'n'"): over_seeds(df, 'n')
-    ax = plot_sweep(df, 'n', 'y').axes[0]
-    drawn = [c for c in ax.containers][0].lines[0]
-    assert drawn.get_xdata().tolist()==[4, 16] and drawn.get_ydata().tolist()==[41, 161]
-
-def test_ticks_are_the_sizes_that_were_run():
-    df = pd.DataFrame([dict(n=n, kind=k, seed=s, y=n+s) for n in (4, 16, 64, 4096) for k in 'ab'
-        for s in range(3)])
-    ax = plot_sweep(df, 'n', 'y', 'kind', logx=True).axes[0]
-    assert ax.get_xscale()=='log'
-    assert [t.get_text() for t in ax.get_xticklabels()]==['4', '16', '64', '4,096']
-    assert ax.get_xlim()[0] < 4 and 4096 < ax.get_xlim()[1]
-    ax = plot_sweep(df, 'n', 'y').axes[0] # 4, 16 and 64 would lie on top of each other
-    assert ax.get_xscale()=='linear'
-    assert [t.get_text() for t in ax.get_xticklabels()]!=['4', '16', '64', '4,096']
-    for bad in (df.assign(n=df.n-4), df.assign(n='a')):
-        with pytest.raises(ValueError, match='logx'): plot_sweep(bad, 'n', 'y', logx=True)
 
 def test_progress_in_lines(tmp_path, capsys):
     sweep(square, dict(x=[1, 2, 3]), store=tmp_path/'a.db', n_jobs=1, progress='lines')
@@ -230,9 +192,6 @@ def test_functions_without_a_name_need_one(tmp_path):
     assert sweep(partial(square, 3), [{}], store=tmp_path/'a.db', n_jobs=1, name='three',
         **quiet).y[0]==9
 
-def test_large_grids_are_quick_to_read():
-    assert len(cells_of(dict(a=list(range(200)), b=list(range(100))), 1))==20_000
-
 def test_several_sweeps_in_one_store(tmp_path):
     a = sweep(square, dict(x=[1]), store=tmp_path/'a.db', n_jobs=1, **quiet)
     b = sweep(lambda x, seed: dict(y=-x), dict(x=[1]), store=tmp_path/'a.db', n_jobs=1,
@@ -300,31 +259,6 @@ def test_driver_killed_at_any_moment(seed, tmp_path):
     assert {k: v for k,v in read().items() if k in rows}==rows and len(read())==40
     ran = list(map(int, (tmp_path/'ran').read_text().split()))
     assert set(ran)==set(range(40)) and len(ran) <= 40+3*4 # only what was on its way is done again
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
-def test_interval_is_that_of_students_t(ys):
-    from scipy import stats
-    df = over_seeds(pd.DataFrame(dict(c='a', seed=range(len(ys)), y=ys)), 'c').iloc[0]
-    if np.std(ys) > 1e-6:
-        low,high = stats.t.interval(0.95, len(ys)-1, np.mean(ys), stats.sem(ys))
-        assert np.allclose([df.low, df.high], [low, high])
-
-def test_spread_leaves_failures_out_and_names_columns():
-    df = pd.DataFrame(dict(c=['a']*3, seed=range(3), y=[1., 2., 9.], error=[None, None, 'oh']))
-    assert over_seeds(df, 'c').iloc[0]['n']==2 and over_seeds(df, 'c', 'y').iloc[0]['mean']==1.5
-    with pytest.raises(ValueError, match="no column 'd'"): over_seeds(df, 'd')
-    with pytest.raises(ValueError, match='nothing to draw'):
-        plot_sweep(df.assign(error='x'), 'c', 'y')
-
-@pytest.mark.parametrize('text,msg', [('x=', 'not a TOML'), ('experiment=3', 'is needed'),
-    ('experiment="forget"\nseeds=0', 'must be how many'), ('experiment="forget"\nfoo=1',
-    "'foo' is unknown"), ('experiment="forget"\n[grid]\nk=3', 'list of values'),
-    ('experiment="forget"\n[grid]\nk=[1]\n[fixed]\nk=2', 'both in'), ('experiment="forget"\ngrid=3',
-    'must be a section'), ('experiment="forget"\nfixed=[1]', 'must be a section')])
-def test_bad_configurations(text, msg, tmp_path):
-    (tmp_path/'c.toml').write_text(text)
-    with pytest.raises(ValueError, match=msg): read_config(tmp_path/'c.toml')
 
 @pytest.mark.slow
 def test_from_the_command_line(tmp_path):
