@@ -284,6 +284,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'forgetprune/forget_command.py'),
                                             'forgetprune.forget_command._learner': ( 'forget_command.html#_learner',
                                                                                      'forgetprune/forget_command.py'),
+                                            'forgetprune.forget_command._opened': ( 'forget_command.html#_opened',
+                                                                                    'forgetprune/forget_command.py'),
                                             'forgetprune.forget_command._page': ( 'forget_command.html#_page',
                                                                                   'forgetprune/forget_command.py'),
                                             'forgetprune.forget_command._parse_k': ( 'forget_command.html#_parse_k',

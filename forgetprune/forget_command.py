@@ -37,9 +37,14 @@ def _parse_k(k):
         'between 0 and 1 (0.02)')
 
 # %% ../nbs/34b_forget_command.ipynb #f67d802e
+def _opened(option, path):
+    "A network of ours and its note"
+    try: return load_model(path)
+    except ValueError as e: raise ValueError(f'{option} {e}') from None
+
 def _given_network(model, data, dls):
     "A network from a file, that fits the data"
-    net,about = load_model(model)
+    net,about = _opened('--model', model)
     if about.get('data') not in (None, data):
         raise ValueError(f'--model {model} was trained on {about["data"]}, but --data is {data}')
     x = dls.one_batch()[0]
@@ -311,7 +316,7 @@ def audit_command(
             'not known; give --gold FILE, a network trained in the same way without class '
             f'{result["target"]}'
         )
-    g = [load_model(f)[0].to(learn.dls.device) for f in gold] if gold else None
+    g = [_opened('--gold', f)[0].to(learn.dls.device) for f in gold] if gold else None
     bars = sys.stdout.isatty() and not as_json
     before,how = _before(learn, result, bars),dict(repeats=repeats, goal=goal, most=most)
     found = _audit(learn, result['target'], cut, g, before, bars, **how)

@@ -54,10 +54,14 @@ def _check_recycle(c):
         raise ValueError(f'--wd {c["wd"]}: give a number that is finite and not negative')
     for n,there in (('select', selectors), ('draw', draws), ('state', clearings)):
         one_of(f'--{n}', c[n], there)
+    if c['d_model']%c['heads']:
+        raise ValueError(f'--heads {c["heads"]}: it must divide --d-model {c["d_model"]}')
+    remedy = f'give pydoc, {", ".join(texts)}, or a text file'
     if c['data'] in datasets:
-        raise ValueError(
-            f'--data {c["data"]}: these are images, and this command trains on text; give '
-            f'pydoc, {", ".join(texts)}, or a text file')
+        raise ValueError(f'--data {c["data"]}: these are images, and this command trains on text; '
+                         f'{remedy}')
+    if c['data'] not in ('pydoc', *texts) and not Path(c['data']).is_file():
+        raise ValueError(f'--data {c["data"]}: there is no such file; {remedy}')
 
 # %% ../nbs/34c_recycle_command.ipynb #d5268d7f
 def _recycling(c, path):

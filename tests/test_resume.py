@@ -226,8 +226,9 @@ def test_killed_at_any_step(tmp_path):
     assert r.returncode==2 and 'digest' in r.stderr
 
 @pytest.mark.parametrize('args,said', [(['--select', 'small'], '--select small'),
-    (['--steps', '0'], '--steps 0'), (['--heads', '5'], 'n_heads=5'), (['--data', 'nowhere'],
-    "name='nowhere'"), (['--end', '3', '--start', '5'], '--end 3'),
+    (['--steps', '0'], '--steps 0'), (['--heads', '5'], '--heads 5: it must divide'),
+    (['--data', 'nowhere'], '--data nowhere: there is no such file; give pydoc'),
+    (['--end', '3', '--start', '5'], '--end 3'),
     (['--frac', '0.001'], 'is not one neuron'), (['--frac', '0.6', '--draw', 'copy'],
     '0.5 is the most'), (['--seed', '99999999999999999999'], '--seed'),
     (['--lr', 'inf'], '--lr inf'), (['--d-ff', '99999999999999'], '--d-ff'),
