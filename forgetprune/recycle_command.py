@@ -40,7 +40,7 @@ def _goes_on(out, config, resume):
     return state
 
 # %% ../nbs/34c_recycle_command.ipynb #f94e1374
-# and the least of each
+# options that are sizes, and the least of each
 _sizes = dict(steps=1, bs=1, context=2, layers=1, heads=1, d_model=1, d_ff=1)
 _largest = 10_000_000
 
