@@ -360,7 +360,7 @@ import sys, time, torch
 torch.set_num_threads(1)
 what,path = sys.argv[1:]
 if what=='transformers': import transformers
-else: from forgetprune.magnitudes import checkpoint_magnitudes
+else: from forgetprune.published import checkpoint_magnitudes
 forget_peak()
 start,before = time.process_time(),memory('VmRSS')
 if what=='ours': checkpoint_magnitudes(path)
@@ -573,19 +573,21 @@ def main():
         learn = get_learner(dls, seed=0)
         with learn.no_bar(), learn.no_logging(): train(learn)
     elif 'auditing' in a.only: dls = get_dls('mnist', seed=0)
-    new = [dict(part=n)|r for n in parts if n in a.only for r in parts[n]()]
-    rows = sorted(kept+new, key=lambda r: [*parts].index(r['part']))
-    print(f"{'what':<96}{'ours':>9}{'rival':>9}{'ratio':>9}  {'asked':<8}{'limit':>9}")
-    for r in new:
-        print(
-            f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>9.3g}  "
-            f"{r['asked']:<8}{'' if r['limit'] is None else format(r['limit'], '.3g'):>9}"
-        )
     where['gmacs_per_cpu_second'] = round(rate/1e9, 1)
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{'what':<96}{'ours':>9}{'rival':>9}{'ratio':>9}  {'asked':<8}{'limit':>9}")
+    rows = kept
+    for n in [n for n in parts if n in a.only]:
+        new = [dict(part=n)|r for r in parts[n]()]
+        for r in new:
+            print(
+                f"{r['what']:<96}{r['ours']:>9.3g}{r['rival']:>9.4g}{r['ratio']:>9.3g}  "
+                f"{r['asked']:<8}{'' if r['limit'] is None else format(r['limit'], '.3g'):>9}",
+                flush=True)
+        rows = sorted(rows+new, key=lambda r: [*parts].index(r['part']))
+        with whole_file(a.out) as tmp: # a part that is done is kept, whatever comes
+            tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
     print('CPU seconds on one thread, but for memory (MiB) and what names a graphics card (seconds '
           'by the clock).', where)
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(a.out) as tmp:
-        tmp.write_text(json.dumps(dict(where=where, full=a.full, rows=rows), indent=1))
 
 if __name__ == '__main__': main()

@@ -216,3 +216,13 @@ def test_unknown_names_are_seen():
 def test_all_names_of_a_chapter_are_there(nb):
     "Those of its slow cells too, which the tests do not run"
     assert unknown_names('\n'.join(source(c) for c in cells(nb) if c['cell_type']=='code'))==[]
+
+@pytest.mark.parametrize('f', [repo/'bench/bench.py', repo/'README.md', repo/'CONTRIBUTING.md',
+    *sorted((repo/'blog/pages').glob('*.md'))], ids=lambda p: p.name)
+def test_what_others_import_is_there(f):
+    "In code that is kept as text too, which no linter reads"
+    lost = []
+    for m,names in re.findall(r'from forgetprune\.(\w+) import \(?([\w, ]+)', f.read_text('utf-8')):
+        module = __import__(f'forgetprune.{m}', fromlist=['x'])
+        lost += [(m, n) for n in names.replace(',', ' ').split() if not hasattr(module, n)]
+    assert not lost, lost
