@@ -2,6 +2,7 @@
 import filecmp, os, shutil, signal, subprocess, sys, warnings
 from pathlib import Path
 import matplotlib, matplotlib.pyplot as plt, pytest, torch
+from fastai.basics import Learner
 
 repo = Path(__file__).resolve().parents[1]
 notebooks = sorted((repo/'nbs').glob('*.ipynb'))
@@ -13,11 +14,15 @@ def as_it_was():
     interrupt = signal.getsignal(signal.SIGINT)
     said = warnings.formatwarning
     threads,kind = torch.get_num_threads(),torch.get_default_dtype()
+    methods = dict(vars(Learner)) # to which notebooks add their own
     with warnings.catch_warnings(), matplotlib.rc_context(): yield
     plt.close('all')
     warnings.formatwarning = said
     signal.signal(signal.SIGINT, interrupt)
     torch.set_num_threads(threads); torch.set_default_dtype(kind)
+    for n in [n for n,v in vars(Learner).items() if methods.get(n) is not v]:
+        if n in methods: setattr(Learner, n, methods[n])
+        else: delattr(Learner, n)
     os.environ.clear(); os.environ.update(env)
     sys.path[:] = path
     for m in set(sys.modules)-modules: # a notebook may have written a module of its own
