@@ -466,8 +466,8 @@ def _plot_attacks(res, ax):
     kinds = ['images', 'losses', 'neighbours']
     def of(n, a, k):
         return _missing if n=='gold' and k!='images' else (a[k]['auc'], a[k]['low'], a[k]['high'])
-    values = {n: [] for n in res.attacks}
-    for n,a in res.attacks.items(): values[n] += [of(n, a, k) for k in kinds]
+    all_of = lambda n, a: [of(n, a, k) for k in kinds]
+    values = {n: all_of(n, a) for n,a in res.attacks.items()}
     _dots(ax, values, kinds, 'AUC (0.5: no leak)')
     ax.set_title('Membership attacks')
     ax.axhline(0.5, color='0.5', lw=1)

@@ -7,6 +7,7 @@ __all__ = ['summaries', 'main']
 
 # %% ../nbs/35_cli.ipynb #3b76ec70
 import ast, re, shlex, sys, warnings
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ _calm = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_m
 
 _rooms = 'forget_command','recycle_command','commands' # modules that hold commands
 
+@cache
 def _commands_in(module):
     "Name of a command to what it does, read from the source of a module without importing it"
     source,res = Path(find_spec(f'forgetprune.{module}').origin).read_text(encoding='utf-8'),{}

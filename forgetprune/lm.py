@@ -329,8 +329,7 @@ def relearn_text(
     until = Until(lambda m: perplexity(m, look), goal, lambda b: bs*context, falling=True,
         growth=1.15)
     adam = partial(OptimWrapper, opt=partial(torch.optim.Adam, foreach=True))
-    one = data.new(TensorDataset(*(t[:1] for t in data.tensors))) # nothing is validated
-    learn = copy_learner(model, data, one, lm_loss, adam, [until], cut)
+    learn = copy_learner(model, data, lm_loss, adam, [until], cut)
     with learn.no_bar(), learn.no_logging(), torch.random.fork_rng():
         torch.manual_seed(seed)
         learn.fit(1, lr)

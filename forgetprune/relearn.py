@@ -8,7 +8,6 @@ __all__ = ['look_dl', 'relearn']
 # %% ../nbs/14_relearning.ipynb #bf283591
 import math, torch
 from torch import nn
-from torch.utils.data import TensorDataset
 from fastai.basics import Learner
 from fastai.callback.progress import *
 from .data import class_split, in_memory
@@ -58,8 +57,7 @@ def relearn(
     right = lambda m: (m(images).argmax(1)==target).float().mean()
     until = Until(right, goal, lambda b: (b[1]==target).sum(), most=most)
     batches = data.new(bs=min(bs, len(data.dataset)), shuffle=True, drop_last=True, seed=seed+1)
-    one = data.new(TensorDataset(*(t[:1] for t in data.tensors))) # nothing is validated
-    loop = copy_learner(model, batches, one, mean_loss(learn.loss_func), opt, [until], cut)
+    loop = copy_learner(model, batches, mean_loss(learn.loss_func), opt, [until], cut)
     epochs = math.ceil(1.1*most/(share*len(data.dataset)))
     with loop.no_bar(), loop.no_logging(): loop.fit(epochs, lr)
     return until

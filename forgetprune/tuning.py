@@ -94,8 +94,7 @@ def recipe_of(
 # %% ../nbs/09c_tuning.ipynb #1147fcda
 def copy_learner(
     model:nn.Module, # left as it was
-    train, # batches to train on
-    valid, # batches to validate on
+    train, # a `TensorDL` to train on
     loss_func, # a mean over the batch
     opt_func, # fastai's
     cbs:list=(), # callbacks
@@ -104,7 +103,9 @@ def copy_learner(
     "A learner for a copy of `model`, all of whose weights may move"
     net = copy.deepcopy(unwrap(model)).requires_grad_(True)
     held = [KeepCut(cut)] if cut is not None else []
-    dls = DataLoaders(train, valid, device=device_of(net))
+    first = TensorDataset(*(t[:1] for t in train.tensors)) # fastai validates: on one item
+    one = train.new(first, shuffle=False, drop_last=False)
+    dls = DataLoaders(train, one, device=device_of(net))
     return Learner(dls, net, loss_func=loss_func, opt_func=opt_func, cbs=[*cbs, *held])
 
 # %% ../nbs/09c_tuning.ipynb #4aa4fae7
@@ -134,8 +135,7 @@ def fine_tune(
     for name,v in (('steps', steps), ('every', every), ('bs', bs)): whole(name, v, 1)
     data,glances = in_memory(data),Glances(look, every)
     cbs = [glances] + ([ParamScheduler({'lr': SchedLin(lr, 0.)})] if decay else [])
-    one = data.new(TensorDataset(*(t[:1] for t in data.tensors)))
-    loop = copy_learner(model, _in_order(data, steps, bs, seed), one, mean_loss(learn.loss_func),
-                        opt, cbs, cut)
+    loop = copy_learner(model, _in_order(data, steps, bs, seed), mean_loss(learn.loss_func), opt,
+                        cbs, cut)
     with loop.no_bar(), loop.no_logging(): loop.fit(1, lr)
     return loop.model.eval(), pd.DataFrame(glances.rows)
