@@ -23,7 +23,7 @@ demo: setup ## main job: a network trained on MNIST forgets the sevens; report i
 	@$(BIN)/forgetprune forget --target 7 --data mnist --out demo
 	@echo "== Open demo/report.html"
 
-# a process for each core, and one thread for each process
+# a process more than there are cores (tests/conftest.py), and one thread for each process
 PARALLEL ?= -n auto --dist worksteal
 test: setup ## run all notebooks and tests; one chapter with its tests: make test CH=cut
 ifndef CH

@@ -1,4 +1,4 @@
-import functools, random, signal, sys
+import functools, os, random, signal, sys
 from pathlib import Path
 import numpy as np, pytest, torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
@@ -20,7 +20,13 @@ tested_in = dict(basics='data', figures='outputs', networks='layers', training='
 
 def pytest_addoption(parser):
     parser.addoption('--chapter', metavar='NAME',
-        help='run one notebook (its module, its file name, or its number) and its tests')
+        help='run one notebook (its module, its file name, or its number) and its tests, but for '
+             'those marked slow')
+    parser.addoption('--with-slow', action='store_true', help='with --chapter: slow tests too')
+
+def pytest_xdist_auto_num_workers(config):
+    "A process more than cores: at any time some tests wait for a browser or for processes"
+    return os.cpu_count()+1
 
 def chapter(config):
     "What --chapter names: notebooks (stems) and files of tests; None without it"
@@ -49,9 +55,18 @@ def pytest_collection_modifyitems(config, items):
         if 'browser' in i.fixturenames: i.add_marker('browser')
     if not (only := chapter(config)): return
     ids = {f'test_runs[{s}]' for s in only[0]}
-    kept = [i for i in items if i.path.name in only[1] or i.name in ids]
+    left_out = lambda i: i.get_closest_marker('slow') and not config.getoption('--with-slow')
+    tests = [i for i in items if i.path.name in only[1]]
+    kept = [i for i in items if i.name in ids or i in tests and not left_out(i)]
+    config.stash[slow_left_out] = sum(i not in kept for i in tests)
     config.hook.pytest_deselected(items=[i for i in items if i not in kept])
     items[:] = kept
+
+slow_left_out = pytest.StashKey()
+
+def pytest_report_collectionfinish(config):
+    if not (n := config.stash.get(slow_left_out, 0)): return []
+    return f'{n} slow tests of this chapter left out; make test CH=... ARGS=--with-slow runs them'
 
 @pytest.fixture(autouse=True)
 def same_numbers_each_time():

@@ -216,6 +216,7 @@ def test_rules(change, want):
         over=False, attacks=dict(losses=(0.5, 0.5)))
     assert verdict(**{**good, **change})[0]==want
 
+@pytest.mark.slow
 def test_each_network_answers_each_data_set_once(learn, golds, sevens, monkeypatch):
     "The witnesses are functions of answers that are computed once"
     import forgetprune.witnesses as W

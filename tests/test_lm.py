@@ -130,6 +130,7 @@ def test_encoder_and_decoder_padded_alike_is_ambiguous():
     with pytest.raises(ValueError, match='pad them to different lengths'):
         criteria['maav_difference'](m, [batch], [batch], body_layers(m))
 
+@pytest.mark.slow
 @pytest.mark.parametrize('c', ['taylor', 'ssd', 'output_aware'])
 def test_half_precision_does_not_wear_out(c):
     t,r = pieces('', 1),pieces('', 2)

@@ -274,7 +274,8 @@ def test_from_the_command_line(tmp_path):
     r = run()
     assert r.returncode == 1 and '3 of 4 runs are done' in r.stdout
     assert '1 of 4 runs failed' in r.stderr and 'Traceback' not in r.stderr
-    assert run().returncode==2 and 'already has 4 rows' in run().stderr
+    r = run()
+    assert r.returncode==2 and 'already has 4 rows' in r.stderr
     (tmp_path/'mine.py').write_text('def f(x, seed): return dict(y=x+seed)\n')
     r = run('--resume', '--json')
     assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3]
