@@ -146,12 +146,6 @@ def _check_config(path, c):
     if not isinstance(c.get('experiment'), str):
         raise ValueError(f'{path}: experiment = "..." is needed, the name of an experiment or '
                          '"package.module:function"')
-    seeds = c.get('seeds', 1)
-    count = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0
-    if not count and not (isinstance(seeds, list) and seeds and all(type(s) is int for s in seeds)):
-        raise ValueError(
-            f'{path}: seeds = {seeds!r} must be how many there are, or a list of whole '
-            'numbers')
     for n in ('grid', 'fixed'):
         if not isinstance(c.get(n, {}), dict):
             raise ValueError(f'{path}: {n} must be a section, [{n}], with a line for each argument')
