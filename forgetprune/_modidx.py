@@ -475,6 +475,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'forgetprune.outputs._outputs_of': ('output_values.html#_outputs_of', 'forgetprune/outputs.py'),
                                      'forgetprune.outputs._short': ('output_values.html#_short', 'forgetprune/outputs.py'),
                                      'forgetprune.outputs.answer_counts': ('output_values.html#answer_counts', 'forgetprune/outputs.py'),
+                                     'forgetprune.outputs.before_last': ('output_values.html#before_last', 'forgetprune/outputs.py'),
                                      'forgetprune.outputs.centred': ('output_values.html#centred', 'forgetprune/outputs.py'),
                                      'forgetprune.outputs.first_move': ('output_values.html#first_move', 'forgetprune/outputs.py'),
                                      'forgetprune.outputs.get_gold': ('output_values.html#get_gold', 'forgetprune/outputs.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['output_values', 'answer_counts', 'get_gold', 'plot_outputs', 'output_curve', 'plot_output_curve', 'slide_outputs',
-           'first_move', 'centred', 'over_suppression']
+           'first_move', 'before_last', 'centred', 'over_suppression']
 
 # %% ../nbs/13_output_values.ipynb #576ac0d6
 import re
@@ -13,11 +13,13 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 from fastai.basics import Learner
 from fastai.callback.progress import *
+from .basics import device_of
 from .cut import largest
 from .data import without
 from .figures import blue, finished, player, viridis
+from .layers import linears
 from .training import get_learner, is_squared, train
-from .watch import both_kinds, outputs_on
+from .watch import both_kinds, feed, logits_of, outputs_on, watching
 
 # %% ../nbs/13_output_values.ipynb #1d71d9f1
 def output_values(
@@ -230,6 +232,27 @@ def first_move(
     for i in range(1, len(d)):
         if d[i] >= by: return k[i-1] + (by-d[i-1])/(d[i]-d[i-1])*(k[i]-k[i-1])
     return float('nan')
+
+# %% ../nbs/13_output_values.ipynb #a18f0021
+@torch.no_grad()
+def before_last(
+    model:nn.Module, # left as it was found
+    x:torch.Tensor, # inputs
+    bs:int=1024 # items at a time
+)->torch.Tensor: # shape (items, inputs of the last linear layer)
+    "What enters the last layer of `model`"
+    layers,seen,res = list(linears(model).items()),{},[]
+    if not layers: raise ValueError('model: it has no linear layer')
+    name,last = layers[-1]
+    def hook(n, l, i, o): seen['x'],seen['y'] = i,o
+    with watching(model, {name: last}, hook):
+        for part in x.split(bs):
+            out = logits_of(feed(model, part.to(device_of(model))))
+            if out.shape!=seen['y'].shape or not torch.equal(out, seen['y']):
+                raise ValueError(f'model: its outputs are not those of its last linear layer, '
+                    f'{name}, so something comes after it')
+            res.append(seen['x'])
+    return torch.cat(res)
 
 # %% ../nbs/13_output_values.ipynb #e1c1f698
 def centred(

@@ -127,3 +127,12 @@ def test_over_suppression_ignores_a_shift_under_cross_entropy(learn, sevens):
     a,b = [over_suppression(v, g, base, 7, loss_func=nn.CrossEntropyLoss())['beyond']
         for v in (g, o)]
     assert abs(a-b) < 1e-4 < over_suppression(o, g, base, 7)['beyond']
+
+def test_what_enters_the_last_layer():
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    x = torch.randn(7, 3)
+    torch.testing.assert_close(before_last(net, x, bs=2), net[:2](x).detach())
+    assert not before_last(net, x).requires_grad
+    with pytest.raises(ValueError, match='not those of its last linear layer'):
+        before_last(nn.Sequential(net, nn.Softmax(1)), x)
+    with pytest.raises(ValueError, match='no linear layer'): before_last(nn.Flatten(), x)
