@@ -28,7 +28,7 @@ def as_it_was():
     for m in set(sys.modules)-modules: # a notebook may have written a module of its own
         if '.' not in m and not getattr(sys.modules[m], '__file__', None): del sys.modules[m]
 
-slow = ('12b_forget', '13_output_values', '15_suppressed_or_erased', '19_language_models',
+slow = ('12b_forget', '13_output_values', '19_language_models',
     '23_midpoint', '35_cli', 'index')
 
 @pytest.mark.parametrize('nb', [pytest.param(p, id=p.stem, marks=[pytest.mark.slow]
