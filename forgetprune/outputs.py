@@ -243,13 +243,13 @@ def before_last(
     "What enters the last layer of `model`"
     layers,seen,res = list(linears(model).items()),{},[]
     if not layers: raise ValueError('model: it has no linear layer')
-    name,last = layers[-1]
+    (name,last),dev = layers[-1],device_of(model)
     def hook(n, l, i, o): seen['x'],seen['y'] = i,o
     with watching(model, {name: last}, hook):
         for part in x.split(bs):
-            out = logits_of(feed(model, part.to(device_of(model))))
+            out = logits_of(feed(model, part.to(dev)))
             if out.shape!=seen['y'].shape or not torch.equal(out, seen['y']):
-                raise ValueError(f'model: its outputs are not those of its last linear layer, '
+                raise ValueError('model: its outputs are not those of its last linear layer, '
                     f'{name}, so something comes after it')
             res.append(seen['x'])
     return torch.cat(res)
