@@ -51,18 +51,19 @@ def audit_cell(
     # see `forget_cell`
     data='mnist', target:int=7, criterion='maav_difference', recipe='sgd', path=None, seed:int=0,
     repeats:int=1 # orders of the images for relearning
-    # verdict; known (%); weights; relearning in % of gold's images: sgd, adam, and of the row of
-    # zeros row_sgd, row_adam
+    # verdict; known (%); weights; images needed to relearn, in % of golds': sgd, adam, of something
+    # new new_sgd, new_adam, and of the row of zeros row_sgd, row_adam
 )->dict:
     "The audit: forget down to chance, then ask whether it is gone"
     learn = _trained(data, recipe, seed, path)
     got = learn.forget(target, criterion=criterion, progress=False)
     a = audit(learn, target, cut=got.cut, repeats=repeats, progress=False)
-    free = a.relearning[~a.relearning.held].groupby(['network', 'recipe']).images.mean()
-    ratio = lambda who,how: 100*free[who, how]/free['gold', how]
+    def ratios(measure, network, name):
+        return {f'{name}{r}': 100*a.table.loc[(measure, r), network] for r in ('sgd', 'adam')}
     return dict(verdict=a.verdict, known=100*got.table.loc['cut', ('test', 'target')],
-                weights=len(got.cut), sgd=ratio('subject', 'sgd'), adam=ratio('subject', 'adam'),
-                row_sgd=ratio('row zeroed', 'sgd'), row_adam=ratio('row zeroed', 'adam'))
+        weights=len(got.cut)) | ratios('relearning / gold', 'subject', '') | ratios(
+        'something new / gold', 'subject', 'new_') | ratios('relearning / gold', 'row zeroed',
+        'row_')
 
 # %% ../nbs/32_restated.ipynb #0427b03b
 _ways = {'none': None, 'initial': {}, 'current': dict(draw='current'),

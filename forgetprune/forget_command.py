@@ -10,7 +10,7 @@ import copy, json, math, shlex, sys
 from pathlib import Path
 import pandas as pd, typer
 from . import __version__
-from .audit import audit
+from .audit import audit, gold_seeds
 from .basics import one_of, share, whole
 from .commands import app, as_table, quiet
 from .cut import Cut
@@ -141,7 +141,7 @@ def _audit(learn, target, cut, gold, before, bars, **kw):
     "Audit, saying what is trained for it"
     if gold is None:
         gold = []
-        for seed in (learn.seed, learn.seed+1000):
+        for seed in gold_seeds(learn):
             f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
             if not f.exists():
                 print(f'Training a network that never sees class {target}, to be kept as {f}',
@@ -167,7 +167,7 @@ def _write_audit(out, found, result):
         'Relearning, probes, answers and membership attacks on the network, beside its controls; '
         'bars are intervals.'
     )
-    parts = [*found.reasons, (png, caption), _with_ends(found.table)]
+    parts = [*found.reasons, *found.remarks, (png, caption), _with_ends(found.table)]
     page = report_section(page, 'audit', f'Audit: {found.verdict}', parts)
     files = {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}
     return put_files(out, result, files, anew=False)
@@ -294,10 +294,13 @@ def audit_command(
     folder:Path=typer.Argument(..., metavar='DIR',
         help='Folder that `forgetprune forget --out DIR` has written.'),
     gold:list[Path]=typer.Option(None,
-        help='A network trained without the class (safetensors); give it twice for a second one '
-             'that calibrates. Trained if omitted.'),
+        help='A network trained without the class (safetensors); give it three times, with '
+             'networks of other starts, to show how such networks differ. Trained if omitted.'),
     repeats:int=typer.Option(3, min=1,
         help='How often relearning is repeated, with other orders of the images.'),
+    spent:int=typer.Option(None, min=1,
+        help='Images that it was trained on to forget, or may be: a fresh network is trained on '
+             'as many, for comparison. Those of healing if omitted.'),
     goal:float=typer.Option(0.9, help='Accuracy at which the class counts as relearned, 0 to 1.'),
     most:int=typer.Option(20_000, min=1,
         help='Images of the class after which relearning gives up.'),
@@ -318,7 +321,8 @@ def audit_command(
         )
     g = [_opened('--gold', f)[0].to(learn.dls.device) for f in gold] if gold else None
     bars = sys.stdout.isatty() and not as_json
-    before,how = _before(learn, result, bars),dict(repeats=repeats, goal=goal, most=most)
+    before,how = _before(learn, result, bars),dict(repeats=repeats, goal=goal, most=most,
+        spent=spent)
     found = _audit(learn, result['target'], cut, g, before, bars, **how)
     added = _write_audit(checked_folder(folder), found, result | dict(audit=found.to_dict()))
     if as_json: return print(found.to_json(indent=1))

@@ -86,10 +86,20 @@ def audited(weights):
     a = audit(learn, 7, gold, cut, progress=False, repeats=2)
     learn.model = row_zeroed(before, 7)
     b = audit(learn, 7, gold[0], before=before, progress=False, repeats=1)
-    return {n: dict(verdict=x.verdict, between=x.between,
-        index=[' '.join(i) for i in x.table.index],
-                    columns=list(x.table.columns), table=x.table, looked=list(x.looked.values()))
-            for n,x in dict(cut=a, row=b).items()}
+    return {n: dict(index=[' '.join(i) for i in x.table.index], columns=list(x.table.columns),
+        table=x.table) for n,x in dict(cut=a, row=b).items()}
+
+def still_measured(found):
+    """What an audit measured in 0.1.0 and measures today.
+
+    Verdicts and ratios follow other rules since, and golds relearn in one order instead of several.
+    """
+    def same(row, col):
+        return not row.startswith('relearning /') and ('gold' not in col
+            or not row.startswith('relearning'))
+    cells = {(n, row, col): v for n,t in found.items() for row,vs in zip(t['index'], t['table'])
+        for col,v in zip(t['columns'], vs)}
+    return {k: v for k,v in cells.items() if same(*k[1:]) and v!='nan'}
 
 words = 'the quick brown fox\njumps over the lazy dog\n'*40
 def small_lm(steps=41, **kw):
@@ -211,11 +221,15 @@ def test_scores_cuts_curves(golden, weights):
         assert got['sums'][n]==pytest.approx(sums, rel=1e-3)
 
 @pytest.mark.slow
-@pytest.mark.parametrize('what', ['forgotten', 'audited', 'recycled', 'callbacks', 'resumed',
-                                  'language'])
+def test_audit(golden, weights, alike):
+    got,want = still_measured(as_json(audited(weights))),still_measured(golden['audited'])
+    assert len(want) > 80 and {k: got.get(k) for k in want}==want
+
+@pytest.mark.slow
+@pytest.mark.parametrize('what', ['forgotten', 'recycled', 'callbacks', 'resumed', 'language'])
 def test_trainings(what, golden, weights, alike):
-    made = dict(forgotten=lambda: forgotten(weights), audited=lambda: audited(weights),
-                recycled=recycled, callbacks=other_callbacks, resumed=resumed, language=language)
+    made = dict(forgotten=lambda: forgotten(weights), recycled=recycled,
+        callbacks=other_callbacks, resumed=resumed, language=language)
     got,want = as_json(made[what]()),golden[what]
     assert set(got)==set(want)
     for n in want: assert got[n]==want[n], n
