@@ -153,7 +153,6 @@ class _Found:
     counts:list # judged items: of the target, of the others
     relearning:pd.DataFrame
     ratio:dict # see `ratios_to_gold`
-    most:int
     right:dict # see `probe_all`
     near:dict # network to `distances`
     own:dict # network to `over_suppression`
@@ -172,9 +171,10 @@ def _relearning_rows(f):
     for r in order:
         a,b = [rows[_measured[t],r] for t in ('class', 'new')]
         rows['ratio of the two',r] = {n: a[n]/b[n] for n in b}
-    named = f.relearning[f.relearning.taught=='class'].groupby(['network', 'recipe', 'held'])
+    shown = f.relearning.assign(images=lambda d: d.images.fillna(d.most))
+    named = shown[shown.taught=='class'].groupby(['network', 'recipe', 'held'])
     for (n,r,held),g in named.images:
-        rows.setdefault(('relearning, images', _named(r, held)), {})[n] = g.fillna(f.most).mean()
+        rows.setdefault(('relearning, images', _named(r, held)), {})[n] = g.mean()
     return rows
 
 def _measures(f):
@@ -335,9 +335,9 @@ def _found(learn, ref, models, said, rows, right):
     dev = device_of(models['subject'])
     near = {n: distances(a.on_target, golden.on_target, loss) for n,a in said.items() if n!='gold'}
     attacks = {n: membership(a, golden, loss, ref.target, seed, dev) for n,a in said.items()}
-    acc,most = {n: a.accuracies(ref.target) for n,a in said.items()},ref.settings['most']
+    acc = {n: a.accuracies(ref.target) for n,a in said.items()}
     counts = [len(d.dataset) for d in class_split(ref.data[0], ref.target)]
-    return _Found(acc, counts, rows, ratios_to_gold(rows, most), most, right, near,
+    return _Found(acc, counts, rows, ratios_to_gold(rows), right, near,
         {n: beyond(a) for n,a in said.items()}, attacks)
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #69faf77a
@@ -388,7 +388,7 @@ def _judged(learn, ref, cut, repeats, spent, progress):
     right = probe_all({'subject': subject, 'fresh': reinitialised(subject, how['seed'])}, probed)
     rows,right = pd.concat([rows, ref.relearning], ignore_index=True),right | ref.right
     f = _found(learn, ref, models, said, rows, right)
-    values = witness_values(rows, how['most'], right, how['seed'])
+    values = witness_values(rows, right, how['seed'])
     word,why,between,weighed = _verdicts(f.acc, f.counts[0], values)
     if spent is None: spent = _heal_bs*cut.meta.get('healed', 0) if cut is not None else 0
     cost = _price(learn, target, spent, dl, how['seed'])

@@ -11,10 +11,11 @@ import numpy as np, pandas as pd
 # %% ../nbs/14c_judging.ipynb #a18c0006
 def log_images(
     images, # needed, one number or an array; NaN: gave up
-    most:int # what a network that gave up counts as
+    most # what a network that gave up counts as, likewise
 ): # the same, in nats
     "Images needed, as a logarithm"
-    return np.log(np.clip(np.nan_to_num(np.asarray(images, dtype=float), nan=most), 1, most))
+    images = np.asarray(images, dtype=float)
+    return np.log(np.clip(np.where(np.isnan(images), most, images), 1, most))
 
 def log_errors(
     right, # share that is right, one number or an array, in 0..1
@@ -88,8 +89,8 @@ def by_kind(
 )->pd.DataFrame: # per kind: `place` and `reach` (of golds), NaN if none of the kind was asked
     "The witnesses of a kind together"
     w = weighed.weight.fillna(0)
-    def mean(v): return (w*v.fillna(0)).groupby(level=0, sort=False).sum()/w.groupby(level=0,
-        sort=False).sum().replace(0, np.nan)
+    def total(v): return v.groupby(level=0, sort=False).sum()
+    def mean(v): return (total(w*v.fillna(0)**2)/total(w).replace(0, np.nan))**0.5
     return pd.DataFrame(dict(place=mean(weighed.place.clip(0, _most_place)),
         reach=mean(weighed.reach)))
 

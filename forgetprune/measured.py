@@ -18,6 +18,9 @@ from .witnesses import balanced, probe_right
 
 # %% ../nbs/14d_measured.ipynb #a18f0006
 relearning_ways = (*tuning_recipes, 'head') # the last: only the last layer learns
+# the head is given a fifth of the images: what so few weights have not learned by then, they hardly
+# ever do
+_of_head = 5
 
 def _jobs(names, has_cut, repeats):
     "(network, recipe, taught, held, repeat) of all relearnings, golds first"
@@ -43,13 +46,14 @@ def relearn_all(
     seed:int=0, # of the first order
     progress:bool=True, # show a progress bar?
     **kw # `dl` and `goal`, see `relearn`
-# one row per network, recipe, taught, held and repeat: images (NaN: gave up), steps; and (network,
-# recipe, taught, held) to the (images, steps, accuracy) of the first repeat
+# one row per network, recipe, taught, held and repeat: images (NaN: gave up), most (then), steps;
+# and (network, recipe, taught, held) to the (images, steps, accuracy) of the first repeat
 )->tuple:
     "Relearning of every network in every way"
     rows,looked = [],{}
     for n,r,taught,held,i in bar(list(_jobs(models, cut is not None, repeats)), progress):
-        how = kw | dict(most=most, seed=seed+i, new=new if taught=='new' else None)
+        enough = most if r!='head' else max(1, most//_of_head)
+        how = kw | dict(most=enough, seed=seed+i, new=new if taught=='new' else None)
         if r=='head': res = relearn_head(learn, models[n], target, **how)
         else: res = relearn(learn, models[n], target, r, cut if held else None, **how)
         if is_gold(n) and r!='head' and taught=='class' and res.needed is None:
@@ -57,17 +61,16 @@ def relearn_all(
                              'many images of it; raise `most` or lower `goal`')
         images = float('nan') if res.needed is None else res.needed
         rows.append(dict(network=n, recipe=r, taught=taught, held=held, repeat=i, images=images,
-            steps=res.steps))
+            most=enough, steps=res.steps))
         if i==0: looked[n,r,taught,held] = res.looked
     return pd.DataFrame(rows), looked
 
 # %% ../nbs/14d_measured.ipynb #a18f0010
 def ratios_to_gold(
-    relearning:pd.DataFrame, # from `relearn_all`
-    most:int # what a network that gave up counts as
+    relearning:pd.DataFrame # from `relearn_all`; a network that gave up counts as `most`
 )->dict: # (network, recipe, taught, held) to (mean over mean, lowest, highest)
     "Images needed as a ratio to golds'"
-    full = relearning.assign(images=relearning.images.fillna(most))
+    full = relearning.assign(images=relearning.images.fillna(relearning.most))
     images = dict(list(full.groupby(['network', 'recipe', 'taught', 'held']).images))
     golds = full[full.network.map(is_gold)].groupby(['recipe', 'taught']).images
     mean,low,high = golds.mean(),golds.min(),golds.max()
@@ -108,9 +111,9 @@ def readable(
     return table.apply(lambda row: row.fillna(row.dropna().iloc[0]), axis=1)
 
 # %% ../nbs/14d_measured.ipynb #a18f3004
-def _taught(rows, most):
+def _taught(rows):
     "Images for the class over images for something new, by recipe: per network, and the ends"
-    told = rows[~rows.held].assign(log=log_images(rows[~rows.held].images, most))
+    told = rows[~rows.held].assign(log=lambda d: log_images(d.images, d.most))
     res = {}
     for r,of_way in told.groupby('recipe', sort=False):
         mean = of_way.groupby(['network', 'taught']).log.mean().unstack()
@@ -133,12 +136,11 @@ teaching,reading = 'relearning over something new','errors of a probe'
 
 def witness_values(
     relearning:pd.DataFrame, # from `relearn_all`
-    most:int, # what a network that gave up counts as
     right:dict, # from `probe_all`
     seed:int=0 # of the intervals
 # a row per (kind, witness), a column per network, and the ends of the subject's interval: `low`,
 # `high`
 )->pd.DataFrame:
     "What `weigh` weighs"
-    kinds = {teaching: _taught(relearning, most), reading: _read(right, seed)}
+    kinds = {teaching: _taught(relearning), reading: _read(right, seed)}
     return pd.DataFrame({(k,w): v for k,of in kinds.items() for w,v in of.items()}).T
