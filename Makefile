@@ -39,9 +39,10 @@ test-install: setup ## install the package into a clean environment, PyTorch and
 run: setup ## run the command: make run ARGS="forget --target 3 --data digits"
 	@$(BIN)/forgetprune $(ARGS)
 
-lib: setup ## export the notebooks to the package, clean them, rebuild README.md
+lib: setup ## export the notebooks to the package, clean them, rebuild CLAIMS.md and README.md
 	@$(BIN)/nbdev-export
 	@$(BIN)/nbdev-clean
+	@$(BIN)/python tools/claims.py
 	@$(BIN)/python tools/readme.py
 
 full: setup ## run chapters in full, in order, and say what moved: make full ARGS="cut curve"

@@ -18,6 +18,7 @@ from pathlib import Path
 repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
 from chapters import listed as in_order, module_of, nbs, source
+from claims import ClaimError, page as claims_page
 
 def chapters():
     """File name to (notebook, title, summary, date, minutes to read, how long it runs, part), in
@@ -310,10 +311,15 @@ def stage(src):
         else: shutil.copy(page, src/page.name)
     readme = re.sub(r'\]\(nbs/', '](', (repo/'README.md').read_text(encoding='utf-8')).replace(
         '# forgetprune\n', '# Start\n', 1).replace('(CONTRIBUTING.md)', '(contributing.md)')
+    readme = readme.replace('(CLAIMS.md)', '(claims.md)')
     readme = re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', readme)
     (src/'start.md').write_text(linked(readme, names), encoding='utf-8')
     (src/'contributing.md').write_text((repo/'CONTRIBUTING.md').read_text(encoding='utf-8'),
         encoding='utf-8')
+    try: claims = claims_page()
+    except ClaimError as e: sys.exit(f'claims and stored results do not agree:\n{e}')
+    claims = cited(claims.replace('](nbs/', ']('), works())
+    (src/'claims.md').write_text(claims, encoding='utf-8')
     shutil.copytree(repo/'README_files', src/'README_files')
     return series
 
