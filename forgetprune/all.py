@@ -22,7 +22,10 @@ from forgetprune.forget import *
 from forgetprune.outputs import *
 from forgetprune.relearn import *
 from forgetprune.witnesses import *
+from forgetprune.judge import *
+from forgetprune.audit_page import *
 from forgetprune.audit import *
+from forgetprune.known import *
 from forgetprune.reading import *
 from forgetprune.lm import *
 from forgetprune.magnitudes import *

@@ -226,7 +226,7 @@ def forget_command(
         help='Folder for result.json, curve.csv, cut, pruned model, figures and report.html.'),
     path:Path=typer.Option(None, help=_path_help),
     with_audit:bool=typer.Option(False, '--audit',
-        help='Then ask whether the class is erased or only suppressed. Trains two networks '
+        help='Then ask whether the class is erased or only suppressed. Trains three networks '
              'without it, once.'),
     as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
 ):
