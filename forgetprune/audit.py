@@ -170,7 +170,7 @@ def _relearning_rows(f):
         rows.setdefault((_measured[taught], _named(r, held)), {})[n] = mean
     for r in order:
         a,b = [rows[_measured[t],r] for t in ('class', 'new')]
-        rows['ratio of the two',r] = {n: a[n]/b[n] for n in b}
+        rows['ratio of the two',r] = {n: a[n]/b[n] if b[n] else float('nan') for n in b}
     shown = f.relearning.assign(images=lambda d: d.images.fillna(d.most))
     named = shown[shown.taught=='class'].groupby(['network', 'recipe', 'held'])
     for (n,r,held),g in named.images:
