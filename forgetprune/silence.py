@@ -64,7 +64,7 @@ def _positive_rows(layer, units):
 # %% ../nbs/12_silencing.ipynb #30ff5a03
 def silencing_cut(
     model:nn.Module, # a network of linear layers with ReLU between; left as it was
-    target, # batches of the class to erase
+    target, # batches of the class to silence
     rest, # batches of the other classes
     share:float=0.95, # share of the units of each layer that are silenced, 0 to 1
     layers=None, # see `layers.pick_layers`
