@@ -77,7 +77,7 @@ class Value:
     high:float=None
     def __str__(self): return self.text
 
-number = r'(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)\s*%?'
+number = r'\+?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)\s*%?'
 forms = [(rf'{number}', ('mean',)), (rf'{number} ± {number}', ('mean', 'sd')),
     (rf'{number} to {number}', ('low', 'high')),
     (rf'{number} \({number} to {number}\)', ('mean', 'low', 'high'))]
