@@ -34,6 +34,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'forgetprune.audit._same_shapes': ('suppressed_or_erased.html#_same_shapes', 'forgetprune/audit.py'),
                                    'forgetprune.audit._sure_of': ('suppressed_or_erased.html#_sure_of', 'forgetprune/audit.py'),
                                    'forgetprune.audit._verdicts': ('suppressed_or_erased.html#_verdicts', 'forgetprune/audit.py'),
+                                   'forgetprune.audit._weights_of': ('suppressed_or_erased.html#_weights_of', 'forgetprune/audit.py'),
                                    'forgetprune.audit.audit': ('suppressed_or_erased.html#audit', 'forgetprune/audit.py'),
                                    'forgetprune.audit.gold_seeds': ('suppressed_or_erased.html#gold_seeds', 'forgetprune/audit.py'),
                                    'forgetprune.audit.references': ('suppressed_or_erased.html#references', 'forgetprune/audit.py')},

@@ -106,6 +106,8 @@ def verdict(
     if not np.isfinite([accuracy, own, golds]).all():
         raise ValueError(f'accuracy={accuracy}, others={others}: not a number, so there is no '
                          'verdict; measure it again')
+    if len(kinds) < 2:
+        raise ValueError('kinds: what one kind of witness says another must confirm; give two')
     if accuracy > rules['present']: return 'present', [f'{accuracy:.0%} of the target are right']
     if golds-own > rules['broken']:
         return 'unclear', [f'only {own:.0%} of the other classes are right, {golds:.0%} on gold: '

@@ -108,7 +108,8 @@ def readable(
     "How readable the class is"
     places = max((r.columns for r in right.values()), key=len)
     table = pd.DataFrame({n: balanced(r) for n,r in right.items()}, index=places)
-    return table.apply(lambda row: row.fillna(row.dropna().iloc[0]), axis=1)
+    table.loc['input'] = table.loc['input'].fillna(table.loc['input'].dropna().iloc[0])
+    return table
 
 # %% ../nbs/14d_measured.ipynb #a18f3004
 def _taught(rows):

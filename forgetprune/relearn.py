@@ -53,6 +53,8 @@ def _lesson(learn, target, dl, new):
                          'cannot be taught again')
     if new is None: return x, y, _some_of(class_split(look_dl(learn, dl), target)[0].tensors[0])
     shown,judged = new
+    if not len(shown) or not len(judged):
+        raise ValueError('new: no items; give (items to show, items to judge by)')
     if shown.shape[1:]!=x.shape[1:] or judged.shape[1:]!=x.shape[1:]:
         raise ValueError(f'new: items of shape {tuple(shown.shape[1:])} and '
             f'{tuple(judged.shape[1:])}, the data have {tuple(x.shape[1:])}')
@@ -109,7 +111,7 @@ def relearn_head(
     dl=None, goal:float=0.9, most:int=20_000, seed:int=0, bs:int=32, new:tuple=None # likewise
 )->Until: # likewise
     "As `relearn`, but only the last layer learns"
-    net = unwrap(model).eval()
+    net = unwrap(model)
     x,y,images = _lesson(learn, target, dl, new)
     head = list(linears(net).values())[-1]
     opt,_ = recipe_of(head_recipe[0])

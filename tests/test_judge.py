@@ -22,7 +22,7 @@ def test_words(subjects, want): assert word(*subjects)==want
 def test_what_is_broken_or_cannot_be_seen_is_unclear():
     assert word(10, 10, others=(0.8, 0.98))=='unclear' # others were lost
     assert word(100, 100, known=95)=='unclear' # known is like gold
-    assert word(100)=='erased' # one kind says so, and nobody else was there
+    with pytest.raises(ValueError, match='give two'): word(100) # one kind alone
     assert word(10, 10, accuracy=0.9, others=(0.1, 0.98))=='present'
 
 def test_a_witness_that_sees_nothing_is_not_asked():
