@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['criteria', 'class_ratio', 'maav_ratio', 'gradient_moments', 'mean_moments', 'summed', 'taylor', 'ssd', 'margin',
-           'output_aware', 'get_scores']
+           'output_aware', 'get_scores', 'first_below', 'useful_bit']
 
 # %% ../nbs/11b_rivals.ipynb #1bb0804e
 import inspect, torch, torch.nn.functional as F
@@ -186,3 +186,26 @@ def get_scores(
     if bad := [k for k in kwargs if k not in takes and k not in ('loss_func', 'seed')]:
         raise ValueError(f'{", ".join(bad)}: criterion {criterion!r} takes no such argument')
     return f(model, target, rest, layers, **{k: v for k,v in kwargs.items() if k in takes})
+
+# %% ../nbs/11b_rivals.ipynb #b11b0002
+def first_below(
+    curve, # from `curve.prune_curve`, with rising levels
+    what:str, # 'target' or 'retain'
+    level:float # accuracy in 0..1
+)->float: # infinite if it never falls so far
+    "Weights cut where accuracy first falls to `level`, on straight lines between measured levels"
+    k,a = curve.k.tolist(),curve[what].tolist()
+    if a[0] <= level: return k[0]
+    for k0,k1,a0,a1 in zip(k, k[1:], a, a[1:]):
+        if a1 <= level: return k0+(k1-k0)*(a0-level)/(a0-a1)
+    return float('inf')
+
+# %% ../nbs/11b_rivals.ipynb #b11b0003
+def useful_bit(
+    curve, # from `curve.prune_curve`, with rising levels from 0
+    chance:float=0.1, # accuracy at which the target is gone
+    harm:float=0.01 # loss of accuracy from which the others are harmed
+)->tuple: # weights cut where the target is gone and where the others are harmed, each perhaps inf
+    "Both ends of the useful bit of a plot; there is none unless the second is the larger"
+    intact = curve.retain.iloc[0]
+    return first_below(curve, 'target', chance), first_below(curve, 'retain', intact-harm)
