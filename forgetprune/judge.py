@@ -108,10 +108,10 @@ def verdict(
                          'verdict; measure it again')
     if len(kinds) < 2:
         raise ValueError('kinds: what one kind of witness says another must confirm; give two')
-    if accuracy > rules['present']: return 'present', [f'{accuracy:.0%} of the target are right']
     if golds-own > rules['broken']:
         return 'unclear', [f'only {own:.0%} of the other classes are right, {golds:.0%} on gold: '
                            'it is broken, not forgetful']
+    if accuracy > rules['present']: return 'present', [f'{accuracy:.0%} of the target are right']
     blind = kinds.index[kinds.place.isna()]
     if len(blind): return 'unclear', [f'{k}: does not tell a network that knows the class from gold'
         for k in blind]
@@ -125,6 +125,8 @@ def _agreed(kinds, rules):
     why = [f'{k}: {p:.0%} of the way from gold to a network that knows' if found else
         f'{k}: as in gold (what lies beyond {l:.0%} of the way to a network that knows would have '
         'been seen)' for k,p,l,found in zip(kinds.index, kinds.place, least, finds)]
+    if not finds.any() and (least >= rules['suppressed']).any():
+        return 'unclear', [*why, 'golds differ so much that a network that knows would look like one']
     if not finds.any(): return 'erased', why
     if not finds.all(): return 'unclear', why
     return 'suppressed' if kinds.place.min() >= rules['suppressed'] else 'weakened', why

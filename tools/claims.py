@@ -180,6 +180,7 @@ def from_table(
     columns = columns_named(table, labels(column), where)
     if of:
         fields = [table.iat[i, j] for i in rows for j in columns]
+        fields = [f for f in fields if isinstance(f, str)] # a field may be empty
         return value(many_of(fields, of, where), fields, **how)
     if len(rows)>1: raise ClaimError(f'{where}: {len(rows)} rows {", ".join(labels(row))}')
     fields = {tuple(labels(table.columns[j])): table.iat[rows[0], j] for j in columns}
