@@ -126,7 +126,7 @@ def _agreed(kinds, rules):
         f'{k}: as in gold (what lies beyond {l:.0%} of the way to a network that knows would have '
         'been seen)' for k,p,l,found in zip(kinds.index, kinds.place, least, finds)]
     if not finds.any() and (least >= rules['suppressed']).any():
-        return 'unclear', [*why, 'golds differ so much that a network that knows would look like one']
+        return 'unclear', [*why, 'golds differ too much: one that knows would look like them']
     if not finds.any(): return 'erased', why
     if not finds.all(): return 'unclear', why
     return 'suppressed' if kinds.place.min() >= rules['suppressed'] else 'weakened', why
