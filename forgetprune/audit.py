@@ -7,7 +7,7 @@ __all__ = ['Audit', 'References', 'references', 'gold_seeds', 'audit']
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #b0fda160
 import copy, json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
 from torch import nn
 from fastai.basics import Learner
@@ -22,9 +22,8 @@ from .measured import (probe_all, ratios_to_gold, readable, relearn_all,
 from .outputs import centred, get_gold, over_suppression
 from .relearn import look_dl, made_up
 from .silence import heal
-from .watch import watching
-from .witnesses import (answers_of, distances, membership, probe_data, probe_right,
-                                   reinitialised)
+from .watch import class_accuracies, watching
+from .witnesses import answers_of, distances, membership, probe_data, reinitialised
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #ffd1f2b5
 @dataclass(repr=False)
@@ -44,10 +43,10 @@ class Audit:
     looked:dict
     attacks:dict # network to the result of `membership`
     name:str # of the target class
-    remarks:list=field(default_factory=list) # what has no say in the verdict
+    remarks:list # what has no say in the verdict
     # images that unlearning was trained on, those of training anew, the share, and what a fresh
     # network reaches with as many: accuracy on the target and on the others
-    cost:dict=field(default_factory=dict)
+    cost:dict
     def __repr__(self):
         worse,better = self.between
         unsure = '' if set(self.between)=={self.verdict} else (
@@ -225,7 +224,10 @@ class References:
     relearning:pd.DataFrame # see `relearn_all`
     looked:dict # see `relearn_all`
     right:dict # see `probe_all`
-    data:tuple # what is judged on: a loader, `ProbeData`, and something new to teach
+    dl:object # what is judged on
+    parts:list # of it the class and the others; the class's training items
+    probed:object # a `ProbeData`
+    new:tuple # something new to teach
     settings:dict # goal, most, seed
     def __repr__(self): return f'References for class {self.target}: {", ".join(self.models)}'
 
@@ -245,7 +247,8 @@ def references(
     if gold is None: gold = _golds(learn, target, progress)
     models = _networks(unwrap(learn.model), _modules(gold, before), before, test_t.tensors[0][:2],
         target)
-    said = {n: answers_of(m, test_t, test_r, train_t) for n,m in models.items()}
+    parts = [test_t, test_r, train_t]
+    said = {n: answers_of(m, *parts) for n,m in models.items()}
     acc = {n: a.accuracies(target) for n,a in said.items()}
     _check_golds(acc, target)
     if 'before' in acc and acc['before'][0] <= verdict_rules['present']:
@@ -255,8 +258,8 @@ def references(
     rows,looked = relearn_all(learn, target, models, new, most=most, seed=seed, progress=progress,
         dl=dl, goal=goal)
     probed = probe_data(learn.dls.train, dl, target, seed=seed)
-    return References(int(target), models, said, rows, looked, probe_all(models, probed), (dl,
-        probed, new), dict(goal=goal, most=most, seed=seed))
+    right = probe_all(models, probed)
+    return References(int(target), models, said, rows, looked, right, dl, parts, probed, new, dict(goal=goal, most=most, seed=seed))
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #f1613d6b
 def _check_audit(repeats, goal, most, spent=None):
@@ -310,7 +313,7 @@ def _images_of(learn, target):
     "Images that a training without the class goes through, if it is known"
     epochs = learn.recipe['epochs'] if hasattr(learn, 'recipe') else getattr(learn, 'n_epoch', None)
     if not epochs: return None
-    return epochs*len(class_split(learn.dls.train, target)[1].dataset)
+    return epochs*int((in_memory(learn.dls.train).tensors[1]!=target).sum())
 
 def _price(learn, target, spent, dl, seed):
     "What `spent` images of training are worth: see `Audit.cost`"
@@ -319,7 +322,7 @@ def _price(learn, target, spent, dl, seed):
     if not spent: return res
     fresh = heal(learn, reinitialised(learn.model, seed), None, target, steps=max(1,
         spent//_heal_bs), seed=seed)
-    return res | dict(fresh=answers_of(fresh, *class_split(dl, target)).accuracies(target))
+    return res | dict(fresh=class_accuracies(fresh, dl, target))
 _heal_bs = 128 # images per step of `heal`
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #a18g0006
@@ -342,7 +345,7 @@ def _found(learn, ref, models, said, rows, right):
     near = {n: distances(a.on_target, golden.on_target, loss) for n,a in said.items() if n!='gold'}
     attacks = {n: membership(a, golden, loss, ref.target, seed, dev) for n,a in said.items()}
     acc = {n: a.accuracies(ref.target) for n,a in said.items()}
-    counts = [len(d.dataset) for d in class_split(ref.data[0], ref.target)]
+    counts = [len(said['subject'].on_target), len(said['subject'].on_rest)]
     return _Found(acc, counts, rows, ratios_to_gold(rows), right, near,
         {n: beyond(a) for n,a in said.items()}, attacks)
 
@@ -387,14 +390,14 @@ _no_known = ("no network that knows the class was given (`before`): a fifth of t
 
 def _judged(learn, ref, cut, repeats, spent, progress):
     "Measure the subject, and weigh"
-    subject,(dl,probed,new),how = unwrap(learn.model),ref.data,ref.settings
+    subject,dl,how = unwrap(learn.model),ref.dl,ref.settings
     _same_shapes(subject, ref.models.items(), dl.tensors[0][:2])
     models,target = {'subject': subject} | ref.models,ref.target
-    said = {'subject': answers_of(subject, *class_split(dl, target), class_split(learn.dls.train,
-        target)[0])} | ref.said
-    rows,looked = relearn_all(learn, target, {'subject': subject}, new, cut, repeats, how['most'],
+    said = {'subject': answers_of(subject, *ref.parts)} | ref.said
+    rows,looked = relearn_all(learn, target, {'subject': subject}, ref.new, cut, repeats, how['most'],
         how['seed'], progress, dl=dl, goal=how['goal'])
-    right = probe_all({'subject': subject, 'fresh': reinitialised(subject, how['seed'])}, probed)
+    fresh = reinitialised(subject, how['seed'])
+    right = probe_all({'subject': subject, 'fresh': fresh}, ref.probed)
     rows,right = pd.concat([rows, ref.relearning], ignore_index=True),right | ref.right
     f = _found(learn, ref, models, said, rows, right)
     values = witness_values(rows, right, how['seed'])

@@ -9,6 +9,7 @@ __all__ = ['plot_audit']
 import math
 import numpy as np
 from .figures import blue, grey, orange
+from .measured import reading, teaching
 
 # %% ../nbs/14e_audit_page.ipynb #a1900006
 _looks = {'subject': (blue, '-', 'o'), 'before': (grey, '-', 's'), 'row zeroed': (orange, ':', '^'),
@@ -51,11 +52,10 @@ def _plot_places(res, ax):
     y = w.place.values
     ends = [np.nan_to_num(v).clip(0) for v in (y-w.low.values, w.high.values-y)]
     ax.errorbar(at, y, ends, fmt='o', color=blue, ms=6, mec='k', mew=0.5, capsize=3)
-    ax.bar(at, 2*w.limit/(w.gold-w.known), bottom=-w.limit/(w.gold-w.known), width=0.6,
-        color='0.85', zorder=0)
+    ax.bar(at, 2*w.reach, bottom=-w.reach, width=0.6, color='0.85', zorder=0)
     for v,ls in ((0, '-.'), (1, ':')): ax.axhline(v, color='k', lw=1, ls=ls)
     ax.axhline(res.settings['rules']['suppressed'], color='0.5', lw=1, ls='--')
-    short = {'relearning over something new': 'relearn:', 'errors of a probe': 'probe:'}
+    short = {teaching: 'relearn:', reading: 'probe:'}
     ax.set(xticks=at, ylabel='0: gold, 1: knows it', title='Where it stands (grey: golds)')
     ax.set_xticklabels([f'{short[a]}\n{b}' for a,b in w.index], fontsize=7, rotation=60)
 

@@ -14,7 +14,6 @@ from .data import class_split
 from .forget import row_zeroed
 from .layers import inner, kind, linears
 from .tuning import fine_tune, tuning_recipes
-from .watch import outputs_on
 
 # %% ../nbs/15b_known_cases.ipynb #a18d0006
 @torch.no_grad()

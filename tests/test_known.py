@@ -39,7 +39,6 @@ def test_the_verdict_is_right_or_says_that_it_cannot_tell():
     for n,(m,_) in cases.items():
         learn.model = m
         said[n] = audit(learn, target, ref, repeats=1, progress=False).verdict
-        print(n, said[n])
     assert len(cases) >= 10
     wrong = {n: said[n] for n,(_,right) in cases.items() if said[n] not in right | {'unclear'}}
     assert not wrong, said
