@@ -259,7 +259,8 @@ def references(
         dl=dl, goal=goal)
     probed = probe_data(learn.dls.train, dl, target, seed=seed)
     right = probe_all(models, probed)
-    return References(int(target), models, said, rows, looked, right, dl, parts, probed, new, dict(goal=goal, most=most, seed=seed))
+    return References(int(target), models, said, rows, looked, right, dl, parts, probed, new,
+        dict(goal=goal, most=most, seed=seed))
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #f1613d6b
 def _check_audit(repeats, goal, most, spent=None):
@@ -394,8 +395,8 @@ def _judged(learn, ref, cut, repeats, spent, progress):
     _same_shapes(subject, ref.models.items(), dl.tensors[0][:2])
     models,target = {'subject': subject} | ref.models,ref.target
     said = {'subject': answers_of(subject, *ref.parts)} | ref.said
-    rows,looked = relearn_all(learn, target, {'subject': subject}, ref.new, cut, repeats, how['most'],
-        how['seed'], progress, dl=dl, goal=how['goal'])
+    rows,looked = relearn_all(learn, target, {'subject': subject}, ref.new, cut, repeats,
+        how['most'], how['seed'], progress, dl=dl, goal=how['goal'])
     fresh = reinitialised(subject, how['seed'])
     right = probe_all({'subject': subject, 'fresh': fresh}, ref.probed)
     rows,right = pd.concat([rows, ref.relearning], ignore_index=True),right | ref.right
