@@ -186,7 +186,7 @@ def floor(learn, dls, rate, most, classes=range(10)):
     and the outputs"""
     net,n_img = learn.model,len(dls.test.dataset)
     means,ks = class_means(net, dls.test),[int(k) for k in np.linspace(0, most, 50)]
-    (first,last),head = inner(net),list(linears(net).values())[-1]
+    (first,last),head = inner(net),last_linear(net)
     mid,out = head.in_features,head.out_features
     res = {}
     for what,names in {'both': [first, last], f'{first} alone': [first],

@@ -304,10 +304,17 @@ def _remarks(own, attacks):
     floor = max([a['losses']['auc'] for n,a in attacks.items() if is_gold(n) and n!='gold'],
         default=0.5)
     auc = attacks['subject']['losses']['auc']
-    if auc > max(floor, 0.5)+_told: res.append(f'an attack on losses tells it from gold (AUC '
-        f'{auc:.2f}, golds among themselves {floor:.2f})')
-    return res
+    if auc <= max(floor, 0.5)+_told: return res
+    among = f', golds among themselves {floor:.2f}' if 'second gold' in attacks else ''
+    return [*res, f'an attack on losses tells it from gold (AUC {auc:.2f}{among})']
 _told = 0.1 # how much better an attack must be than on another gold
+
+def _given_up(values):
+    "Ways of relearning that are not asked, since those compared with had not learned"
+    lost = [w for (_,w),v in values['gave up'].items() if v]
+    if not lost: return []
+    return [f'not asked: relearning by {", ".join(lost)}, since golds or the silenced network gave '
+            'up before they had learned; a larger `most` would ask']
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #a18g0005
 def _images_of(learn, target):
@@ -359,7 +366,8 @@ def audit(
     # `cut`, `repeats` and `spent`
     gold=None,
     cut=None, # the `Cut` that was applied, if that is how it forgot
-    # the network as it was, for the controls; made by undoing `cut` if omitted
+    # the network as it was, for the controls; made by undoing `cut` if omitted, which is right only
+    # if nothing but the cut has changed the model
     before:nn.Module=None,
     dl=None, # batches (x, y) to judge on; the test set, else the validation set, if omitted
     # orders of the training images for relearning, of the subject; golds and controls get one
@@ -405,7 +413,8 @@ def _judged(learn, ref, cut, repeats, spent, progress):
     word,why,between,weighed = _verdicts(f.acc, f.counts[0], values)
     if spent is None: spent = _heal_bs*cut.meta.get('healed', 0) if cut is not None else 0
     cost = _price(learn, target, spent, dl, how['seed'])
-    remarks = _remarks(f.own['subject'], f.attacks) + _costs(cost, f.acc['subject'][1])
+    remarks = [*_remarks(f.own['subject'], f.attacks), *_given_up(values), *_costs(cost,
+        f.acc['subject'][1])]
     if 'row zeroed' not in models: remarks.append(_no_known)
     return Audit(target, word, why, how | dict(repeats=repeats, rules=verdict_rules), between,
         weighed, _audit_table(f), rows, looked | ref.looked, f.attacks, class_name(learn.dls,

@@ -18,11 +18,12 @@ def log_images(
     return np.log(np.clip(np.where(np.isnan(images), most, images), 1, most))
 
 def log_errors(
-    right, # share that is right, one number or an array, in 0..1
+    right, # balanced accuracy, one number or an array, in 0..1
     n:int # judged items of the class
 ): # nats
-    "Share of errors, as a logarithm; at least half an error"
-    return np.log(np.maximum(1-np.asarray(right, dtype=float), 0.5/n))
+    "Share of errors, as a logarithm; at least half an error of the class"
+    half = 0.25/n # one error of the class is half of 1/n, since accuracies are balanced
+    return np.log(np.maximum(1-np.asarray(right, dtype=float), half))
 
 # %% ../nbs/14c_judging.ipynb #a18c9001
 def gold_name(
@@ -42,7 +43,7 @@ def is_gold(
 verdict_rules = dict(present=0.5, broken=0.1, suppressed=0.5, weakened=0.25, least=0.1, apart=0.6,
     known=0.2)
 
-_lone_gold = np.log(2.) # nats that two golds are taken to differ by, where there is one
+_few_golds = np.log(2.) # nats that golds are taken to differ by, where there are one or two
 
 def gold_limit(
     golds, # one number per gold; three or more say how they differ
@@ -51,15 +52,17 @@ def gold_limit(
     "How far from the golds' mean a network may lie and be one of them"
     g = np.asarray(golds, dtype=float)
     if not len(g): raise ValueError('golds: give one or more')
-    if len(g)==1: return _lone_gold
+    if len(g)==1: return _few_golds
     def from_others(i): return abs(g[i]-np.delete(g, i).mean())
-    return max(2*max(from_others(i) for i in range(len(g))), least)
+    return max(2*max(from_others(i) for i in range(len(g))), least if len(g)>2 else _few_golds)
 
 # %% ../nbs/14c_judging.ipynb #a18c2002
 _most_weight = 10. # limits from gold to knowing, above which a witness weighs no more
 
 def weigh(
-    values:pd.DataFrame, # a row per witness, a column per network; less means: knows more
+    # a row per witness, a column per network; less means: knows more. Where there is a column `gave
+    # up`, what is not 0 in it is not asked
+    values:pd.DataFrame,
     golds:list, # columns of networks that never saw the class
     subject:str='subject', # column of the network that is judged
     known:str='row zeroed', # column of one that knows the class, if there is such a column
@@ -77,6 +80,7 @@ def weigh(
     knows = values[known] if known in values else gold+np.log(rules['known'])
     way = gold-knows
     asked = (way > limit) & (way > -np.log(rules['apart']))
+    if 'gave up' in values: asked &= values['gave up']==0
     return pd.DataFrame(dict(gold=gold, limit=limit, known=knows, asked=asked,
         weight=(way/limit).clip(upper=_most_weight).where(asked), reach=(limit/way).where(asked),
         place=((gold-values[subject])/way).where(asked)))

@@ -119,17 +119,21 @@ def _taught(rows):
     for r,of_way in told.groupby('recipe', sort=False):
         mean = of_way.groupby(['network', 'taught']).log.mean().unstack()
         own = of_way[of_way.network=='subject'].groupby('taught').log.agg(['min', 'max'])
-        res[r] = (mean['class']-mean.new).dropna().to_dict() | dict(
-            low=own['min']['class']-own['max']['new'], high=own['max']['class']-own['min']['new'])
+        ends = dict(low=own['min']['class']-own['max']['new'],
+            high=own['max']['class']-own['min']['new'])
+        lost = of_way.images.isna() & of_way.network.map(_is_end)
+        res[r] = (mean['class']-mean.new).dropna().to_dict() | ends | {'gave up': lost.any()}
     return res
+
+def _is_end(name): return is_gold(name) or name=='row zeroed'
 
 def _read(right, seed):
     "Errors of probes by place: per network, and the ends"
     res,ends,n = {},resampled(right['subject'], seed),int((right['subject'].index==1).sum())
     for place,row in readable(right).drop(index='input').iterrows():
         errors = {m: log_errors(v, n) for m,v in row.items()}
-        res[place] = errors | dict(low=log_errors(ends.high[place], n),
-            high=log_errors(ends.low[place], n))
+        res[place] = errors | {'low': log_errors(ends.high[place], n),
+            'high': log_errors(ends.low[place], n), 'gave up': False}
     return res
 
 # %% ../nbs/14d_measured.ipynb #a18f3005
@@ -139,9 +143,10 @@ def witness_values(
     relearning:pd.DataFrame, # from `relearn_all`
     right:dict, # from `probe_all`
     seed:int=0 # of the intervals
-# a row per (kind, witness), a column per network, and the ends of the subject's interval: `low`,
-# `high`
+# a row per (kind, witness), a column per network, the ends of the subject's interval (`low`,
+# `high`), and `gave up`: 1 where golds or the silenced network never learned
 )->pd.DataFrame:
     "What `weigh` weighs"
     kinds = {teaching: _taught(relearning), reading: _read(right, seed)}
-    return pd.DataFrame({(k,w): v for k,of in kinds.items() for w,v in of.items()}).T
+    values = {(k,w): v for k,of in kinds.items() for w,v in of.items()}
+    return pd.DataFrame(values).T.astype(float)

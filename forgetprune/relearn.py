@@ -13,7 +13,7 @@ from fastai.basics import Learner
 from fastai.callback.progress import *
 from .basics import unwrap
 from .data import TensorDL, class_split, in_memory
-from .layers import linears
+from .layers import last_linear
 from .outputs import before_last
 from .training import mean_loss
 from .tuning import Until, copy_learner, recipe_of
@@ -113,7 +113,7 @@ def relearn_head(
     "As `relearn`, but only the last layer learns"
     net = unwrap(model)
     x,y,images = _lesson(learn, target, dl, new)
-    head = list(linears(net).values())[-1]
+    head = last_linear(net)
     opt,_ = recipe_of(head_recipe[0])
     return _teach(head, before_last(net, x), y, before_last(net, images), target, learn.loss_func,
         opt, head_recipe[1], None, goal, most, seed, bs)

@@ -51,4 +51,4 @@ def test_no_verdict_without_numbers():
 
 def test_scales():
     assert np.exp(log_images([0, 5, np.nan], 50)).round(6).tolist()==[1, 5, 50]
-    assert np.exp(log_errors([1, 0.75], 10)).round(6).tolist()==[0.05, 0.25]
+    assert np.exp(log_errors([1, 0.75], 10)).round(6).tolist()==[0.025, 0.25]

@@ -2,13 +2,13 @@
 import copy
 import pytest, torch
 from forgetprune.audit import audit, references
-from forgetprune.cut import largest
 from forgetprune.data import class_split, get_dls, without
-from forgetprune.forget import search_k
+from forgetprune.forget import smallest_cut
 from forgetprune.known import *
 from forgetprune.scores import maav_difference
 from forgetprune.training import get_learner
 from forgetprune.watch import outputs_on
+from forgetprune.witnesses import rescaled
 
 def small(seed, target=None, epochs=25, **kw):
     "A network of small digits trained by cross-entropy, the harder case"
@@ -33,8 +33,8 @@ def test_the_verdict_is_right_or_says_that_it_cannot_tell():
     cases = {n: (m, known_answers[n]) for n,m in known_cases(learn, target).items()}
     cases |= {n: (m, {'erased'}) for n,m in golden_cases(target).items()}
     scores = maav_difference(base, *class_split(learn.dls.train, target))
-    k = search_k(base, scores, learn.dls.valid, target, 0.01, 1.)[0]
-    cases['cut'] = largest(base, scores, k).apply(copy.deepcopy(base)),{'suppressed', 'weakened'}
+    cut = smallest_cut(base, scores, learn.dls.valid, target).apply(copy.deepcopy(base))
+    cases['cut'] = cut,{'suppressed', 'weakened'}
     said = {}
     for n,(m,_) in cases.items():
         learn.model = m
