@@ -55,9 +55,15 @@ def _plot_places(res, ax):
     ax.bar(at, 2*w.reach, bottom=-w.reach, width=0.6, color='0.85', zorder=0)
     for v,ls in ((0, '-.'), (1, ':')): ax.axhline(v, color='k', lw=1, ls=ls)
     ax.axhline(res.settings['rules']['suppressed'], color='0.5', lw=1, ls='--')
-    short = {teaching: 'relearn:', reading: 'probe:'}
     ax.set(xticks=at, ylabel='0: gold, 1: knows it', title='Where it stands (grey: golds)')
-    ax.set_xticklabels([f'{short[a]}\n{b}' for a,b in w.index], fontsize=7, rotation=60)
+    ax.set_xticklabels(w.index.get_level_values(1), rotation=30)
+    for kind,word in ((teaching, 'taught'), (reading, 'probed')):
+        of_kind = at[w.index.get_level_values(0)==kind]
+        if not len(of_kind): continue
+        ax.text(of_kind.mean(), 0.97, word, ha='center', va='top',
+            transform=ax.get_xaxis_transform())
+        if of_kind[0]: ax.axvline(of_kind[0]-0.5, color='0.85', lw=0.8)
+    ax.margins(y=0.15)
 
 # %% ../nbs/14e_audit_page.ipynb #a1900012
 def _plot_probes(res, ax):
