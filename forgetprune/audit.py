@@ -310,11 +310,15 @@ def _remarks(own, attacks):
 _told = 0.1 # how much better an attack must be than on another gold
 
 def _given_up(values):
-    "Ways of relearning that are not asked, since those compared with had not learned"
-    lost = [w for (_,w),v in values['gave up'].items() if v]
-    if not lost: return []
-    return [f'not asked: relearning by {", ".join(lost)}, since golds or the silenced network gave '
-            'up before they had learned; a larger `most` would ask']
+    "What counting that stopped too soon leaves open"
+    def named(marked): return ', '.join(w for (_,w),v in marked.items() if v)
+    res,lost = [],named(values['gave up'])
+    if lost: res.append(f'not asked: relearning by {lost}, since golds or the silenced network had '
+        'not learned something new when counting stopped (`most`)')
+    early = named((values['least'] > 0) & (values['gave up']==0))
+    if early: res.append(f'golds had not learned the class by {early} when counting stopped '
+        '(`most`): places there are rather too low')
+    return res
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #a18g0005
 def _images_of(learn, target):

@@ -11,7 +11,7 @@ import numpy as np, pandas as pd
 from torch import nn
 from fastai.basics import Learner
 from .basics import bar
-from .judge import is_gold, log_errors, log_images
+from .judge import few_golds, is_gold, log_errors, log_images
 from .relearn import relearn, relearn_head
 from .tuning import tuning_recipes
 from .witnesses import balanced, probe_right
@@ -121,11 +121,15 @@ def _taught(rows):
         own = of_way[of_way.network=='subject'].groupby('taught').log.agg(['min', 'max'])
         ends = dict(low=own['min']['class']-own['max']['new'],
             high=own['max']['class']-own['min']['new'])
-        lost = of_way.images.isna() & of_way.network.map(_is_end)
-        res[r] = (mean['class']-mean.new).dropna().to_dict() | ends | {'gave up': lost.any()}
+        res[r] = (mean['class']-mean.new).dropna().to_dict() | ends | _stopped(of_way)
     return res
 
-def _is_end(name): return is_gold(name) or name=='row zeroed'
+def _stopped(rows):
+    "What counting that stopped too soon means for a witness, see `weigh`"
+    lost,of_gold = rows[rows.images.isna()],rows.network.map(is_gold)
+    new = (lost.taught=='new') & (of_gold[lost.index] | (lost.network=='row zeroed'))
+    golds = (lost.taught=='class') & of_gold[lost.index]
+    return {'gave up': new.any(), 'least': few_golds*golds.any()}
 
 def _read(right, seed):
     "Errors of probes by place: per network, and the ends"
@@ -133,7 +137,7 @@ def _read(right, seed):
     for place,row in readable(right).drop(index='input').iterrows():
         errors = {m: log_errors(v, n) for m,v in row.items()}
         res[place] = errors | {'low': log_errors(ends.high[place], n),
-            'high': log_errors(ends.low[place], n), 'gave up': False}
+            'high': log_errors(ends.low[place], n), 'gave up': False, 'least': 0}
     return res
 
 # %% ../nbs/14d_measured.ipynb #a18f3005
@@ -144,7 +148,7 @@ def witness_values(
     right:dict, # from `probe_all`
     seed:int=0 # of the intervals
 # a row per (kind, witness), a column per network, the ends of the subject's interval (`low`,
-# `high`), and `gave up`: 1 where golds or the silenced network never learned
+# `high`), and `gave up` and `least`, see `weigh`
 )->pd.DataFrame:
     "What `weigh` weighs"
     kinds = {teaching: _taught(relearning), reading: _read(right, seed)}
