@@ -348,6 +348,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'forgetprune.judge.weigh': ('judging.html#weigh', 'forgetprune/judge.py')},
             'forgetprune.known': { 'forgetprune.known.known_cases': ('known_cases.html#known_cases', 'forgetprune/known.py'),
                                    'forgetprune.known.mostly_dead': ('known_cases.html#mostly_dead', 'forgetprune/known.py'),
+                                   'forgetprune.known.row_negated': ('known_cases.html#row_negated', 'forgetprune/known.py'),
                                    'forgetprune.known.scrambled': ('known_cases.html#scrambled', 'forgetprune/known.py')},
             'forgetprune.layers': { 'forgetprune.layers.Conv1D': ('layers.html#conv1d', 'forgetprune/layers.py'),
                                     'forgetprune.layers.Conv1D.draw': ('layers.html#conv1d.draw', 'forgetprune/layers.py'),

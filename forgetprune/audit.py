@@ -139,8 +139,8 @@ def _verdicts(acc, n, values):
     own,others = acc['subject'][0],(acc['subject'][1], np.mean([acc[g][1] for g in golds]))
     at = {c: weigh(values, golds, c) for c in ('subject', 'low', 'high')}
     wide = _half_width(own, n)
-    ends = [verdict(a, others, by_kind(at[c]))[0] for a,c in ((own+wide, 'low'), (own-wide,
-        'high'))]
+    ends = [verdict(a, others, by_kind(at[c]))[0] for a,c in ((min(own+wide, 1.), 'low'),
+        (max(own-wide, 0.), 'high'))]
     weighed = at['subject'].assign(low=at['high'].place, high=at['low'].place)
     return *verdict(own, others, by_kind(weighed)), tuple(ends), weighed
 

@@ -69,7 +69,10 @@ def smallest_cut(
     budget:float=1., # highest acceptable loss of accuracy on the other classes; 1: any
     **meta # what the cut is to remember, see `Cut`
 )->Cut: # not applied
-    "The smallest cut by these scores that `search_k` finds to meet goal and budget"
+    "The smallest cut that `search_k` finds to meet goal and budget; else the best, as there"
+    share_of('goal', goal)
+    share_of('budget', budget)
+    if not scores: raise ValueError('scores is empty; give one tensor per layer')
     return largest(model, scores, search_k(model, scores, dl, target, goal, budget)[0], **meta)
 
 # %% ../nbs/12b_forget.ipynb #dec2e2a3

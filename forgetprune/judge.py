@@ -72,6 +72,7 @@ def weigh(
 # `reach` (of golds) and `place` (0: gold, 1: known)
 )->pd.DataFrame:
     "Where a network stands between those that know nothing and one that knows"
+    if not golds: raise ValueError('golds: name one or more columns')
     if lost := [n for n in (subject, *golds) if n not in values]:
         raise ValueError(f'values: there is no column {lost[0]!r}; there are {list(values)}')
     if values[[subject, *golds]].isna().any(axis=None):
@@ -109,16 +110,16 @@ def verdict(
 )->tuple: # ('present' | 'unclear' | 'suppressed' | 'weakened' | 'erased', list of reasons)
     "What the witnesses say together"
     own,golds = others
-    if not np.isfinite([accuracy, own, golds]).all():
-        raise ValueError(f'accuracy={accuracy}, others={others}: not a number, so there is no '
-                         'verdict; measure it again')
+    if not all(0 <= a <= 1 for a in (accuracy, own, golds)):
+        raise ValueError(f'accuracy={accuracy}, others={others}: not in 0..1 or not a number, so '
+                         'there is no verdict; measure it again')
     if len(kinds) < 2:
         raise ValueError('kinds: what one kind of witness says another must confirm; give two')
     if golds-own > rules['broken']:
         return 'unclear', [f'only {own:.0%} of the other classes are right, {golds:.0%} on gold: '
                            'it is broken, not forgetful']
     if accuracy > rules['present']: return 'present', [f'{accuracy:.0%} of the target are right']
-    blind = kinds.index[kinds.place.isna()]
+    blind = kinds.index[kinds[['place', 'reach']].isna().any(axis=1)]
     if len(blind): return 'unclear', [f'{k}: does not tell a network that knows the class from gold'
         for k in blind]
     return _agreed(kinds, rules)
@@ -131,8 +132,9 @@ def _agreed(kinds, rules):
     why = [f'{k}: {p:.0%} of the way from gold to a network that knows' if found else
         f'{k}: as in gold (what lies beyond {l:.0%} of the way to a network that knows would have '
         'been seen)' for k,p,l,found in zip(kinds.index, kinds.place, least, finds)]
-    if not finds.any() and (least >= rules['suppressed']).any():
-        return 'unclear', [*why, 'golds differ too much: one that knows would look like them']
+    if not finds.any() and (far := kinds.reach.max()) > rules['weakened']:
+        return 'unclear', [*why, f'golds reach {far:.0%} of the way themselves, so one that knows '
+            'as much would look like them']
     if not finds.any(): return 'erased', why
     if not finds.all(): return 'unclear', why
     return 'suppressed' if kinds.place.min() >= rules['suppressed'] else 'weakened', why

@@ -153,6 +153,7 @@ def rescaled(
     by:float=6. # by which every second layer is multiplied, the others divided
 )->nn.Module: # a copy that computes the same, up to rounding
     "The same function by other weights, so that it learns at another speed"
+    if not 0 < by < float('inf'): raise ValueError(f'by={by}: give a factor above 0')
     res = copy.deepcopy(unwrap(model))
     layers,total = list(linears(res).values()),1.
     for i,l in enumerate(layers):

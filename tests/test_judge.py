@@ -31,6 +31,11 @@ def test_a_witness_that_sees_nothing_is_not_asked():
 
 def test_golds_that_differ_hide_what_is_small():
     assert word(50, 50)=='weakened' and word(50, 50, spread=0.5)=='unclear'
+    assert word(100, 100, spread=0.15)=='erased' and word(100, 100, spread=0.3)=='unclear'
+
+def test_no_word_without_knowing_how_far_golds_reach():
+    kinds = by_kind(weigh(table(100., 100.), golds)).assign(reach=np.nan)
+    assert verdict(0., (0.98, 0.98), kinds)[0]=='unclear'
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.floats(-3, 3))
@@ -46,7 +51,8 @@ def test_without_a_silenced_network_a_fifth_stands_for_it():
 def test_no_verdict_without_numbers():
     with pytest.raises(ValueError, match='not a number'): weigh(table(float('nan')), golds)
     with pytest.raises(ValueError, match='no column'): weigh(table(10.), ['golden'])
-    for bad in (dict(accuracy=float('nan')), dict(others=(float('nan'), 1.))):
+    with pytest.raises(ValueError, match='one or more'): weigh(table(10.), [])
+    for bad in (dict(accuracy=float('nan')), dict(others=(float('nan'), 1.)), dict(accuracy=97.)):
         with pytest.raises(ValueError, match='not a number'): word(10, 10, **bad)
 
 def test_scales():

@@ -42,7 +42,8 @@ def test_the_verdict_is_right_or_says_that_it_cannot_tell():
     assert len(cases) >= 10
     wrong = {n: said[n] for n,(_,right) in cases.items() if said[n] not in right | {'unclear'}}
     assert not wrong, said
-    assert sum(said[n] in right for n,(_,right) in cases.items()) >= 0.7*len(cases), said
+    assert all(w!='erased' for n,w in said.items() if 'gold' not in n), said
+    assert sum(said[n] in right for n,(_,right) in cases.items()) >= 0.5*len(cases), said
     assert said['untouched']=='present' and said['scrambled']=='unclear'
 
 def test_rescaled_is_the_same_function(learn, digits):
