@@ -6,7 +6,8 @@
 __all__ = ['head_recipe', 'look_dl', 'relearn', 'made_up', 'relearn_head']
 
 # %% ../nbs/14_relearning.ipynb #bf283591
-import math, torch
+import itertools, math, torch
+from functools import partial
 from torch import nn
 from torch.utils.data import TensorDataset
 from fastai.basics import Learner
@@ -26,6 +27,20 @@ def look_dl(learn, dl=None): # a loader
     if dl is not None: return dl
     return learn.dls.loaders[2] if len(learn.dls.loaders)>2 else learn.dls.valid
 
+class _Through(TensorDL):
+    "Items as they leave the layers below, run over some batches at a time and no more than asked"
+    ahead = 32 # batches
+    def __init__(self, dataset, below, **kwargs):
+        super().__init__(dataset, **kwargs)
+        self.below = below
+    def new(self, dataset=None, cls=None, **kwargs):
+        return super().new(dataset, cls, **{'below': self.below, **kwargs})
+    def __iter__(self):
+        raw = super().__iter__()
+        while some := list(itertools.islice(raw, self.ahead)):
+            xs,ys = zip(*some)
+            yield from zip(self.below(torch.cat(xs)).split([len(x) for x in xs]), ys)
+
 def _some_of(images):
     "At most so many images, evenly spread"
     if len(images) <= _most_looked_at: return images
@@ -33,9 +48,10 @@ def _some_of(images):
     return images[at.to(images.device)]
 
 # %% ../nbs/14_relearning.ipynb #8e48bbd3
-def _teach(model, x, y, images, target, loss, opt, lr, cut, goal, most, seed, bs):
-    "Train a copy on (x, y) until it is right on so many of `images`"
-    data = TensorDL(TensorDataset(x, y), bs=min(bs, len(y)), shuffle=True, drop_last=True,
+def _teach(model, x, y, images, target, loss, opt, lr, cut, goal, most, seed, bs, below=None):
+    "Train a copy on (x, y) until it is right on so many of `images`; `below` runs before the model"
+    kind_of_dl = TensorDL if below is None else partial(_Through, below=below)
+    data = kind_of_dl(TensorDataset(x, y), bs=min(bs, len(y)), shuffle=True, drop_last=True,
         seed=seed+1)
     share = (y==target).float().mean().item()
     right = lambda m: (m(images).argmax(1)==target).float().mean()
@@ -115,5 +131,6 @@ def relearn_head(
     x,y,images = _lesson(learn, target, dl, new)
     head = last_linear(net)
     opt,_ = recipe_of(head_recipe[0])
-    return _teach(head, before_last(net, x), y, before_last(net, images), target, learn.loss_func,
-        opt, head_recipe[1], None, goal, most, seed, bs)
+    below = partial(before_last, net)
+    return _teach(head, x, y, below(images), target, learn.loss_func, opt, head_recipe[1], None,
+        goal, most, seed, bs, below)

@@ -234,6 +234,16 @@ def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
     assert same_state(before, learn.model.state_dict()) and learn.model.training==training
 
+def test_the_layers_below_the_head_run_over_no_more_than_asked(learn, monkeypatch):
+    import forgetprune.relearn as R
+    read,before_last = [],R.before_last
+    def counted(net, x):
+        read.append(len(x))
+        return before_last(net, x)
+    monkeypatch.setattr(R, 'before_last', counted)
+    res = R.relearn_head(learn, row_zeroed(learn.model, 7), 7, goal=0.01, most=50, bs=4)
+    assert res.needed is not None and sum(read) < len(learn.dls.train.dataset)/2
+
 @pytest.mark.slow
 def test_each_network_answers_each_data_set_once(learn, golds, sevens, monkeypatch):
     "The witnesses are functions of answers that are computed once"
