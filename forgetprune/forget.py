@@ -16,7 +16,7 @@ from .basics import bar, share as share_of, unwrap
 from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest, top_indices
 from .data import class_split, in_memory
-from .layers import kind, layers_of, linears, pick_layers
+from .layers import kind, last_linear, layers_of, pick_layers
 from .rivals import get_scores
 from .scores import magnitude, random_scores
 from .silence import heal, silencing_cut
@@ -130,7 +130,7 @@ def row_zeroed(
 )->nn.Module: # a copy
     "The control that forgets nothing: the last layer's weights and bias for one output set to zero"
     res = copy.deepcopy(unwrap(model))
-    layer = res.get_submodule(list(linears(res))[-1] if last is None else last)
+    layer = last_linear(res) if last is None else res.get_submodule(last)
     with torch.no_grad():
         kind(layer).rows()[target] = 0
         if layer.bias is not None: layer.bias[target] = 0
