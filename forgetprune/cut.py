@@ -22,14 +22,19 @@ from .networks import read_noted
 # %% ../nbs/07_cut.ipynb #08e21b7d
 def weight_of(
     model:nn.Module, # any model
-    name:str # of a layer
+    name:str # of a layer, whose weight is meant, or of another parameter such as a bias
 )->nn.Parameter:
     "The weight of layer `name`, refused if something else computes it"
-    try: l = unwrap(model).get_submodule(name)
+    m = unwrap(model)
+    parent,_,own = name.rpartition('.')
+    try:
+        try: l,own = m.get_submodule(name),'weight'
+        except AttributeError: l = m.get_submodule(parent)
+        w = getattr(l, '_parameters', {}).get(own)
+        if w is None and own!='weight': raise AttributeError
     except AttributeError:
         raise ValueError(f'the cut names layer {name!r}; this model has '
                          f'{", ".join(linears(model))}') from None
-    w = getattr(l, '_parameters', {}).get('weight')
     if w is not None: return w
     raise ValueError(f'the weight of layer {name!r} is computed from other tensors '
                      '(torch.nn.utils.prune or a parametrisation); make it permanent first, for '

@@ -301,7 +301,7 @@ def _step_by_step():
 
 def dry_run(
     model:nn.Module, # left as it was
-    watcher, # made anew for each try as watcher(names of the tensors by their id), a context
+    watcher, # made for each try: watcher(names of tensors by their id, inputs), a context
     given # inputs, of which the first that the model runs on is taken
 )->tuple: # (the watcher, what came out)
     "Run `model` on shapes only, or with numbers if it has to be, under a watcher"
@@ -314,7 +314,7 @@ def dry_run(
                 args,kw = ((), x) if isinstance(x, dict) else ((x,), {})
                 if where: args,kw = [a.to(where) for a in args],{k: v.to(where)
                     for k,v in kw.items()}
-                w = watcher({id(t): n for n,t in tensors.items()})
+                w = watcher({id(t): n for n,t in tensors.items()}, [*args, *kw.values()])
                 try:
                     with w: return w, functional_call(model, tensors, tuple(args), kw)
                 except cannot_run as e: why = f'{type(e).__name__}: {e}'
@@ -328,7 +328,7 @@ def example(
     given = list(examples(model))
     if len(given)==1: return given[0]
     for x in given:
-        try: dry_run(model, lambda names: nullcontext(), [x])
+        try: dry_run(model, lambda *_: nullcontext(), [x])
         except ValueError: continue
         return x
     return given[0]
@@ -336,7 +336,7 @@ def example(
 # %% ../nbs/03_layers.ipynb #c4a10014
 class _Places(TorchFunctionMode):
     "Notes at how many places of an item each layer works, and how many places maps have"
-    def __init__(self, names):
+    def __init__(self, names, given):
         super().__init__()
         self.names,self.used,self.places,self.maps = names,set(),{},[]
     def __torch_function__(self, f, types, args=(), kwargs=None):
