@@ -27,6 +27,8 @@ class Linear:
     def plain(self): return type(self.layer) is nn.Linear # and computes nothing else on the side
     @property
     def n_units(self): return self.layer.weight.shape[self.unit_dim]
+    @property
+    def n_inputs(self): return self.layer.weight.shape[1-self.unit_dim]
     def rows(self, t=None):
         "A tensor like the weight (the weight if omitted) as (units, inputs); a view"
         return self.layer.weight if t is None else t
@@ -86,6 +88,8 @@ class Conv2d(Linear):
     sizes = 'out_channels','in_channels'
     @staticmethod
     def fits(m): return isinstance(m, nn.Conv2d)
+    @property
+    def n_inputs(self): return self.layer.in_channels
     def _padded(self, x):
         l = self.layer
         mode = 'constant' if l.padding_mode=='zeros' else l.padding_mode
