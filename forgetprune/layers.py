@@ -39,6 +39,9 @@ class Linear:
     def like_weight(self, v):
         "One number per input, as a tensor that multiplies the weight"
         return v[None]
+    def sums(self, t, units=True):
+        "A tensor like the weight, summed up per unit or per input"
+        return self.rows(t).sum(1 if units else 0)
     def outer(self, d, x):
         "Sum over items and positions of d_i x_j, shaped like the weight"
         return d.flatten(0, -2).T @ x.flatten(0, -2)
@@ -109,6 +112,10 @@ class Conv2d(Linear):
     def like_weight(self, v):
         g,(o,*k) = self.layer.groups,self.layer.weight.shape
         return v.view(g, 1, *k).expand(g, o//g, *k).reshape(o, *k)
+    def sums(self, t, units=True):
+        if units: return super().sums(t)
+        g = self.layer.groups
+        return t.reshape(g, t.shape[0]//g, t.shape[1], -1).sum((1, 3)).flatten()
     def outer(self, d, x):
         l = self.layer
         return nn.grad.conv2d_weight(self._padded(x), l.weight.shape, d, l.stride, 0, l.dilation,
@@ -296,7 +303,7 @@ def examples(
 
 # %% ../nbs/03_layers.ipynb #c4a10012
 @contextmanager
-def _step_by_step():
+def step_by_step():
     "PyTorch's attention modules compute by the functions they are made of, for this block"
     was = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -311,7 +318,7 @@ def dry_run(
     "Run `model` on shapes only, or with numbers if it has to be, under a watcher"
     state,given,why = dict([*model.named_parameters(), *model.named_buffers()]),list(given),''
     bare = {n: t.detach().to('meta') for n,t in state.items()}
-    with _undisturbed(model), _step_by_step(), torch.no_grad(), torch.random.fork_rng():
+    with _undisturbed(model), step_by_step(), torch.no_grad(), torch.random.fork_rng():
         model.eval()
         for tensors,where in ((bare, 'meta'), (state, None)):
             for x in given:

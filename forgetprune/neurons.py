@@ -122,15 +122,18 @@ def _kept(name, n, gone, word):
     if stay.any(): return stay.nonzero().flatten()
     raise ValueError(f'neurons[{name!r}]: all {n} {word} would go; leave one')
 
+def _warn_config():
+    warnings.warn('the configuration has no place for these sizes, so this model works, but cannot '
+                  'be opened again by from_pretrained; keep it with torch.save of its state_dict, '
+                  'or take the same number of neurons from every block', stacklevel=4)
+
 def _tell_config(model, sizes):
     "Write into the configuration how many neurons blocks have now, if all have the same number"
     there = [a for a in _sizes if hasattr(model.config, a)]
     if there and len(sizes)==1:
         for a in there: setattr(model.config, a, next(iter(sizes)))
         return
-    warnings.warn('the configuration has no place for these sizes, so this model works, but cannot '
-                  'be opened again by from_pretrained; keep it with torch.save of its state_dict, '
-                  'or take the same number from every block', stacklevel=3)
+    _warn_config()
 
 # %% ../nbs/09b_neurons.ipynb #a54317de
 def _smaller_blocks(res, blocks, neurons):
@@ -193,7 +196,7 @@ def _count_heads(res, c, n):
     for m in res.get_submodule(c.name).modules():
         for k,v in vars(m).items():
             if type(v) is not int: continue
-            if 'head' in k and v==len(c): setattr(m, k, n)
+            if 'head' in k and v==len(c) and not k.endswith(('dim', 'size')): setattr(m, k, n)
             elif k in ('all_head_size', 'split_size', 'inner_dim') and v==width:
                 setattr(m, k, width//len(c)*n)
 
@@ -219,6 +222,7 @@ def _smaller_whole(res, model, pairs, x):
         _check_whole(res, c)
         n = len(_kept(c.name, len(c), i, c.word))
         if isinstance(c, Heads): _count_heads(res, c, n)
+    if hasattr(res, 'config') and any(isinstance(c, Heads) for c,_ in pairs): _warn_config()
     for (layer,side),keep in _stays(res, pairs).items():
         now = res.get_submodule(layer)
         new = smaller_norm(now, keep) if side=='norm' else kind(now).smaller(keep, side)

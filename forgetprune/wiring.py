@@ -510,16 +510,14 @@ def handed_on(
     model:nn.Module, # left as it was
     c:Channels, # channels or heads
     x # an input
-)->torch.Tensor: # per channel the largest |w x| in a layer that takes it in
+)->torch.Tensor: # per channel the sum of the largest |w x| of each weight that takes it in
     "What channels hand on: of what they are, as much as the weights behind let through"
     res = torch.zeros(len(c))
     layers = {p.layer: model.get_submodule(p.layer) for p in c.parts if p.what=='in'}
     def hook(n, l, i, o):
         seen = kind(l).looks(i.abs())[0].amax(0)
-        let = (l.weight.abs()*kind(l).like_weight(seen)).flatten().cpu()
+        let = kind(l).sums(l.weight.abs()*kind(l).like_weight(seen), units=False).cpu()
         for p in c.parts:
-            if p.layer!=n or p.what!='in': continue
-            for k in range(len(c)):
-                res[k] = max(res[k], let[p.places(model, torch.tensor([k]))].max())
+            if p.layer==n and p.what=='in': res.index_add_(0, p.of, let[p.slots])
     with watching(model, layers, hook): feed(model, x)
     return res
