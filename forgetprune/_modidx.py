@@ -423,6 +423,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.layers._default': ('layers.html#_default', 'forgetprune/layers.py'),
                                     'forgetprune.layers._early': ('layers.html#_early', 'forgetprune/layers.py'),
                                     'forgetprune.layers._even': ('layers.html#_even', 'forgetprune/layers.py'),
+                                    'forgetprune.layers._made_of': ('layers.html#_made_of', 'forgetprune/layers.py'),
                                     'forgetprune.layers._once': ('layers.html#_once', 'forgetprune/layers.py'),
                                     'forgetprune.layers._smaller_groups': ('layers.html#_smaller_groups', 'forgetprune/layers.py'),
                                     'forgetprune.layers._undisturbed': ('layers.html#_undisturbed', 'forgetprune/layers.py'),

@@ -8,10 +8,10 @@ __all__ = ['calls', 'LayersOf', 'layers_of', 'linears', 'last_linear', 'inner', 
 # %% ../nbs/03_layers.ipynb #9986ac88
 import copy, torch, torch.nn.functional as F
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from torch import fx, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from .basics import device_of, unwrap
 
@@ -310,25 +310,35 @@ def step_by_step():
     try: yield
     finally: torch.backends.mha.set_fastpath_enabled(was)
 
+@contextmanager
+def _made_of(model, make):
+    "The model with what `make` makes of each of its tensors in the tensor's place, for this block"
+    made = {}
+    def one(t): return None if t is None else made.setdefault(id(t), make(t))
+    with _undisturbed(model):
+        for m in model.modules():
+            for kept in ('_parameters', '_buffers'):
+                vars(m)[kept] = {k: one(t) for k,t in vars(m)[kept].items()}
+        yield
+
 def dry_run(
     model:nn.Module, # left as it was
     watcher, # made for each try: watcher(names of tensors by their id, inputs), a context
     given # inputs, of which the first that the model runs on is taken
 )->tuple: # (the watcher, what came out)
     "Run `model` on shapes only, or with numbers if it has to be, under a watcher"
-    state,given,why = dict([*model.named_parameters(), *model.named_buffers()]),list(given),''
-    bare = {n: t.detach().to('meta') for n,t in state.items()}
-    with _undisturbed(model), step_by_step(), torch.no_grad(), torch.random.fork_rng():
-        model.eval()
-        for tensors,where in ((bare, 'meta'), (state, None)):
-            for x in given:
-                args,kw = ((), x) if isinstance(x, dict) else ((x,), {})
-                if where: args,kw = [a.to(where) for a in args],{k: v.to(where)
-                    for k,v in kw.items()}
-                w = watcher({id(t): n for n,t in tensors.items()}, [*args, *kw.values()])
-                try:
-                    with w: return w, functional_call(model, tensors, tuple(args), kw)
-                except cannot_run as e: why = f'{type(e).__name__}: {e}'
+    given,why = list(given),''
+    ways = (lambda t: t.detach().to('meta')),(lambda t: t)
+    for make,x in [(w, x) for w in ways for x in given]:
+        x = {k: make(v) for k,v in x.items()} if isinstance(x, Mapping) else make(x)
+        try:
+            with _made_of(model, make), step_by_step(), torch.no_grad(), torch.random.fork_rng():
+                tensors = [*model.named_parameters(), *model.named_buffers()]
+                inputs = list(x.values()) if isinstance(x, Mapping) else [x]
+                w = watcher({id(t): n for n,t in tensors}, inputs)
+                model.eval()
+                with w: return w, model(**x) if isinstance(x, Mapping) else model(x)
+        except cannot_run as e: why = f'{type(e).__name__}: {e}'
     raise ValueError(f'x: the model does not run on a made-up input; hand one in ({why})')
 
 # %% ../nbs/03_layers.ipynb #c4a10013

@@ -154,7 +154,8 @@ def why(*layers): return [c.why for c in channels_of(nn.Sequential(*layers))]
 def test_what_is_not_known_is_refused_by_name():
     got = why(conv(1, 4), nn.ConvTranspose2d(4, 2, 3), conv(2, 2))
     assert got==['conv_transpose2d mixes them with others', 'they are outputs of the model']
-    assert why(conv(1, 4), nn.GroupNorm(2, 4), conv(4, 2))[0]=='a normalisation of groups mixes them'
+    got = why(conv(1, 4), nn.GroupNorm(2, 4), conv(4, 2))
+    assert got[0]=='a normalisation of groups mixes them'
     assert why(conv(1, 4), nn.Softmax(1), conv(4, 2))[0]=='softmax mixes them with others'
     class Adds(nn.Module):
         def __init__(self): super().__init__(); self.a,self.b = conv(1, 1),nn.Linear(1, 2)
@@ -206,6 +207,7 @@ def test_what_cannot_be_taken_out_says_why():
             x,y = self.a(x).relu().chunk(2, 1)
             return self.c(torch.cat([self.b(x), y], 1).mean((2, 3)))
     m = Halves()
+    nn.init.uniform_(m.a.weight)
     check(m, {'a': [0]}, torch.rand(2, 1, 6, 6), shrinks=False)
     with pytest.raises(ValueError, match='cannot be taken out'): shrink(m, {'a': [0]})
 
@@ -277,7 +279,6 @@ def test_heads_of_a_picture_transformer():
     nn.init.normal_(m.heads.head.weight)
     for l in m.modules():
         if isinstance(l, nn.MultiheadAttention): nn.init.normal_(l.in_proj_bias)
-    x = torch.rand(2, 3, 32, 32)
     h = heads_of(m)
     assert [(len(a), len(a.parts)) for a in h]==[(4, 3), (4, 3)]
     with pytest.raises(ValueError, match='derives the width of a head'): shrink(m, {h[0].name: [1]})
@@ -350,7 +351,8 @@ def test_padding_is_no_text():
     m = tr.BertForSequenceClassification(tr.BertConfig(vocab_size=50, hidden_size=16,
         num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).eval()
     ids = torch.randint(1, 50, (4, 6))
-    batch = lambda ids, mask: [dict(input_ids=ids, attention_mask=mask, labels=torch.zeros(4).long())]
+    y = torch.zeros(4).long()
+    batch = lambda ids, mask: [dict(input_ids=ids, attention_mask=mask, labels=y)]
     plain = batch(ids, torch.ones(4, 6).long())
     longer = batch(torch.cat([ids, torch.zeros(4, 3).long()], 1),
         torch.cat([torch.ones(4, 6), torch.zeros(4, 3)], 1).long())

@@ -157,3 +157,17 @@ def test_a_dry_run_leaves_no_trace():
     assert [c.training for c in m.modules()]==modes and torch.equal(r, torch.get_rng_state())
     assert all(torch.equal(t, before[n]) for n,t in m.state_dict().items())
     assert torch.backends.mha.get_fastpath_enabled() and len(m.layer1._forward_hooks)==1
+
+def test_a_dry_run_of_shared_modules():
+    "One module in two places, one weight in two modules: all tensors are what they were"
+    m = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, 2), nn.Conv2d(4, 4, 3), nn.Flatten(),
+        nn.Linear(4*11**2, 4), nn.Linear(4, 4))
+    m[2] = m[1]
+    m[4] = nn.Sequential(nn.AdaptiveAvgPool1d(4), m[5])
+    m[5].weight = m[4][1].weight
+    before = {n: p for n,p in m.named_parameters()}
+    default_layers(m)
+    assert all(p is before[n] and p.device.type=='cpu' for n,p in m.named_parameters())
+    assert all(isinstance(p, nn.Parameter) for p in m.parameters())
+    x = torch.rand(2, 1, 28, 28)
+    assert m(x).shape==(2, 4)
