@@ -20,16 +20,25 @@ from .layers import linears
 from .networks import read_noted
 
 # %% ../nbs/07_cut.ipynb #08e21b7d
+def _home(model, name):
+    "The module that a cut names, and which of its parameters: its weight, or another by its name"
+    try: return model.get_submodule(name),'weight'
+    except AttributeError:
+        parent,_,own = name.rpartition('.')
+        m = model.get_submodule(parent)
+        if own in m._parameters: return m,own
+        raise
+
 def weight_of(
     model:nn.Module, # any model
-    name:str # of a layer
+    name:str # of a layer, whose weight is meant, or of another parameter, such as a bias
 )->nn.Parameter:
     "The weight of layer `name`, refused if something else computes it"
-    try: l = unwrap(model).get_submodule(name)
+    try: l,own = _home(unwrap(model), name)
     except AttributeError:
         raise ValueError(f'the cut names layer {name!r}; this model has '
                          f'{", ".join(linears(model))}') from None
-    w = getattr(l, '_parameters', {}).get('weight')
+    w = getattr(l, '_parameters', {}).get(own)
     if w is not None: return w
     raise ValueError(f'the weight of layer {name!r} is computed from other tensors '
                      '(torch.nn.utils.prune or a parametrisation); make it permanent first, for '
@@ -241,7 +250,7 @@ def to_torch_prune(self:Cut,
     self.undo(model) # the originals belong under the mask
     for n,w,i,v in list(_pairs(self, model)):
         mask = torch.ones_like(w).put_(i, torch.zeros_like(v))
-        prune.custom_from_mask(unwrap(model).get_submodule(n), 'weight', mask)
+        prune.custom_from_mask(*_home(unwrap(model), n), mask)
     return model
 
 # %% ../nbs/07_cut.ipynb #7709f929
