@@ -11,7 +11,7 @@ import pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import bar, device_of, unwrap
 from .cut import check_scores, largest, per_layer, top_indices, weight_of
-from .data import TensorDL, again, batches, classes, is_class, n_bytes
+from .data import Kept, TensorDL, again, batches, classes, is_class, n_bytes
 from .figures import finished, line_style
 from .layers import kind
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
@@ -81,6 +81,22 @@ def _through(mods, x):
     return x
 
 # %% ../nbs/08_curve.ipynb #0d7bbfb1
+def _split_at(model, names):
+    "Modules of a `Sequential` that come before all layers in `names`, and the others"
+    model = unwrap(model)
+    if type(model) is not nn.Sequential: return [], [model]
+    if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()): return [], [model]
+    mods,cut = list(_flat(model)),{id(weight_of(model, n)) for n in names}
+    holds = [any(id(p) in cut for p in m.parameters()) for _,m in mods]
+    first,plain = holds.index(True) if any(holds) else 0,[m for _,m in mods]
+    return plain[:first], plain[first:]
+
+class _Below:
+    "What comes out of some modules, batch by batch"
+    def __init__(self, mods, dl, dev): self.mods,self.dl,self.dev = mods,dl,dev
+    def __iter__(self):
+        for x,y in batches(self.dl, self.dev): yield _through(self.mods, x), y
+
 _chunk = 2048 # images whose sums are updated together
 _most_cached = 2**30 # bytes, of data that are not in memory anyway
 
@@ -88,7 +104,7 @@ class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
     def __init__(self, model, dl, chunk:int=_chunk):
-        self.model,self.dl,self.chain = model,again(dl),chain(model)
+        self.model,self.dl,self.chain,self.lower = model,again(dl),chain(model),{}
         if self.chain is None: return
         before,self.links = self.chain
         self.weights = [l.weight.detach().clone() for _,l,_ in self.links]
@@ -116,6 +132,17 @@ class CachedInputs:
             return None
         if not read: raise ValueError('dl holds no batch')
         return read
+
+    def above(self, names):
+        "How to run what is not below all cut layers, and on which batches"
+        below,rest = _split_at(self.model, names)
+        if not below: return (lambda x: feed(self.model, x)),self.dl
+        now = [t for m in below for t in m.state_dict().values()]
+        kept,then = self.lower.get(len(below), (None, []))
+        if not (then and all(map(torch.equal, now, then))):
+            kept = Kept(_Below(below, self.dl, device_of(self.model)), _most_cached)
+            self.lower = {len(below): (kept, [t.clone() for t in now])}
+        return (lambda x: _through(rest, x.clone())),kept
 
     def a_pass_per_level(self, names):
         "Must the model be run on all data again for each level, if these layers are cut?"
@@ -182,23 +209,24 @@ def _plan(model, scores, ks):
     return levels, [dict(zip(scores, level)) for level in zip(*falls)]
 
 # %% ../nbs/08_curve.ipynb #69d9d9e6
-def _right(model, dl):
-    "Which images are right, and all classes"
+def _right(run, dl, dev):
+    "Which images are right, and all classes, for outputs run(x)"
     res = []
-    for x,y in batches(dl, device_of(model)):
+    for x,y in batches(dl, dev):
         y = classes(y)
-        res.append((right_answers(finite(logits_of(feed(model, x))), y), y))
+        res.append((right_answers(finite(logits_of(run(x))), y), y))
     if not res: raise ValueError('dl holds no batch')
     return tuple(map(torch.cat, zip(*res)))
 
-def _in_place(model, plan, dl, progress):
+def _in_place(model, plan, cache, progress):
     "Which images are right, and all classes, level by level, by evaluating `model`; it is restored"
+    run,dl = cache.above(plan[0])
     ws = {n: weight_of(model, n) for n in plan[0]}
     kept = {n: w.detach().clone() for n,w in ws.items()}
     try:
         for falls in bar(plan, progress):
             for n,idx in falls.items(): ws[n].put_(idx, ws[n].new_zeros(len(idx)))
-            yield _right(model, dl)
+            yield _right(run, dl, device_of(model))
     finally:
         for n,w in ws.items(): w.copy_(kept[n])
 
@@ -346,7 +374,7 @@ def _incremental(cache, plan, first, progress):
 # %% ../nbs/08_curve.ipynb #93b056ba
 def _answers(cache, model, plan, progress):
     "Level by level: which images are right, and the classes of the images"
-    if cache.a_pass_per_level(plan[0]): return list(_in_place(model, plan, cache.dl, progress))
+    if cache.a_pass_per_level(plan[0]): return list(_in_place(model, plan, cache, progress))
     names = [l[0] for l in cache.links]
     used = [i for i,n in enumerate(names) if n in plan[0]]
     def falls(level):

@@ -9,21 +9,20 @@ __all__ = ['schedules', 'search_k', 'smallest_cut', 'Forgotten', 'row_zeroed', '
 # %% ../nbs/12b_forget.ipynb #1965e932
 import copy, math
 from dataclasses import dataclass
-from functools import partial
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from fastai.basics import Learner
 from fastcore.basics import patch
-from .basics import bar, share as share_of, unwrap
+from .basics import bar, device_of, share as share_of, unwrap
 from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest, top_indices
-from .data import (Part, TensorDL, again, check_classes, class_label, class_numbers,
-                              class_split, in_memory, vocab_of)
+from .data import (Part, TensorDL, again, batches, check_classes, class_label,
+                              class_numbers, class_split, classes, in_memory, vocab_of)
 from .layers import kind, layers_of, linears, pick_layers
 from .rivals import get_scores
 from .scores import magnitude, random_scores
 from .silence import heal, silencing_cut
-from .watch import class_accuracies
+from .watch import class_accuracies, feed, right_answers, watching
 
 # %% ../nbs/12b_forget.ipynb #02d84f53
 # weights per layer; between two levels; levels per closer look
@@ -38,11 +37,22 @@ def _grid(most, growth=_growth):
 
 def _climbed(look, levels, goal):
     "The curve from below, level by level, to the first that meets the goal"
-    rows = []
-    for k in levels:
+    rows = [look(levels[:1])]
+    for k in levels[1:]:
+        if rows[-1].target[0] <= goal: break
         rows.append(look([k]))
-        if k and rows[-1].target[0] <= goal: break
     return pd.concat(rows, ignore_index=True)
+
+def _best(curve, floor):
+    "The level with the lowest accuracy on the target within the budget, the smallest of several"
+    within = curve[curve.retain>=floor]
+    return int(within.sort_values(['target', 'k']).k.iloc[0])
+
+def _beside(curve, k):
+    "Levels halfway to the neighbours of level `k`"
+    ks = curve.k.tolist()
+    near = [ks[i] for i in (ks.index(k)-1, ks.index(k)+1) if 0 <= i < len(ks)]
+    return sorted({(k+n)//2 for n in near}-set(ks))
 
 def _edge(curve, goal, floor):
     "The level to look closely below, the one below it, and whether it meets all that is asked"
@@ -67,18 +77,21 @@ def search_k(
     cache = dl if isinstance(dl, CachedInputs) else CachedInputs(model, dl)
     most = max(s.numel() for s in scores.values())
     few = cache.a_pass_per_level(scores) and not isinstance(cache.dl, TensorDL)
-    look = partial(prune_curve, model, scores, dl=cache, target=target, progress=progress)
+    def look(ks): return prune_curve(model, scores, ks, cache, target, progress)
     curve = _climbed(look, _grid(most, _steeper), goal) if few else look(_grid(most))
     floor = curve.retain[0]-budget
+    def with_more(ks):
+        if not ks: return curve
+        return pd.concat([curve, look(ks)]).sort_values('k', ignore_index=True)
+    if few and not _edge(curve, goal, floor)[2]:
+        curve = with_more(_beside(curve, _best(curve, floor)))
     while True:
         k,below,good = _edge(curve, goal, floor)
         if k is None or k-below <= (k*_near if few else 1): break
-        finer = torch.linspace(below+1, k-1, _finer) if not few else torch.tensor([(below+k)//2])
-        more = look(sorted({int(v) for v in finer}))
-        curve = pd.concat([curve, more]).sort_values('k', ignore_index=True)
+        finer = [(below+k)//2] if few else torch.linspace(below+1, k-1, _finer)
+        curve = with_more(sorted({int(v) for v in finer}))
     if good: return k or 0, True, curve
-    within = curve[curve.retain>=floor]
-    return int(within.sort_values(['target', 'k']).k.iloc[0]), False, curve
+    return _best(curve, floor), False, curve
 
 # %% ../nbs/12b_forget.ipynb #a12c0001
 def smallest_cut(
@@ -297,6 +310,12 @@ def _cut_of(model, scores, k, cache, target, goal, budget, progress):
     met = bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
     return k, met, curve
 
+@torch.no_grad()
+def _check_run(model, dl):
+    "Refuse a model that cannot read the data, or does not answer with a score per class"
+    x,y = next(batches(dl, device_of(model)))
+    with watching(model): right_answers(feed(model, x), classes(y))
+
 def _readable(name, dl):
     "A loader that can be read more than once"
     if hasattr(dl, '__iter__') and not hasattr(dl, '__next__'): return again(dl)
@@ -342,6 +361,7 @@ def forget(
     valid = parts['validation']
     if isinstance(valid, TensorDL): parts['validation'] = valid = in_memory(valid)
     for dl in parts.values(): check_classes(dl, target)
+    _check_run(model, valid)
     if goal is None: goal = _chance(vocab, valid, there.linears[last])
     share_of('goal', goal)
     t,r = _split(train, target, progress)

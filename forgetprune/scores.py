@@ -31,10 +31,10 @@ class ClassMeans:
                 raise ValueError(f'target={c}: images of it and of others are needed; seen were '
                                  f'{k.nonzero().flatten().tolist()}')
             p = k/k.sum()
-            own,share = m[c],p[c]
             if isinstance(c, tuple):
                 share = p[at].sum()
                 own = (m[at]*p[at][:,None]).sum(0)/share
+            else: own,share = m[c],p[c]
             res[n] = own, ((m*p[:,None]).sum(0) - share*own)/(1-share)
         return res
 
