@@ -66,6 +66,8 @@ def _summed(x, c, wide):
     return x.flatten(0, -2).sum(0, dtype=by)[None].to(wide)
 
 # %% ../nbs/11_class_pruning.ipynb #e946f89c
+_most_pixels = 2**24 # of images that are kept until their windows are cut out
+
 class Folded(ValueError):
     "A layer's inputs have another number of rows than there are items"
 
@@ -78,7 +80,7 @@ def _added(a, b):
 class _ByClass:
     "A hook that adds up |x| by layer and class; `c` is their number, None if that will show"
     def __init__(self, c, dev):
-        self.c,self.dev,self.sums,self.counts = c,dev,{},{}
+        self.c,self.dev,self.sums,self.counts,self.images,self.room = c,dev,{},{},{},{}
         self.wide = torch.float32 if dev.type=='mps' else torch.float64
     def begin(self, x, y):
         "A batch is about to be read"
@@ -87,7 +89,7 @@ class _ByClass:
         y = classes(y)
         self.hot = F.one_hot(y, 1+int(y.max()) if self.c is None else self.c)
     def __call__(self, n, l, h, _):
-        real,a = padding_of(self.x, h),h.abs()
+        real,a = padding_of(self.x, h),self._abs(h)
         if real is not None: a = a*real[...,None]
         if self.c==0 and not kind(l).spatial: # some models fold items and positions into one
             positions = h[...,0].numel() if real is None else real.sum()
@@ -98,12 +100,37 @@ class _ByClass:
                          'apart, as maav_difference does')
         else:
             by_class = (self.hot.to(a.dtype).T @ a.flatten(1)).view(-1, *a.shape[1:])
-            s,positions = kind(l).looks(by_class.to(self.wide))
+            by_class = by_class.to(self.wide)
+            if kind(l).spatial: return self._keep_images(n, l, by_class)
+            s,positions = kind(l).looks(by_class)
             if real is None: k = positions*self.hot.sum(0)
             else: k = self.hot.to(a.dtype).T @ real.flatten(1).sum(1).to(a.dtype)
+        self._add(n, s, k)
+    def _abs(self, h):
+        "|h|, written over and over to one place, which is faster than new memory"
+        old = self.room.get(h.dtype)
+        if old is None or len(old) < h.numel(): self.room[h.dtype] = h.new_empty(h.numel())
+        return torch.abs(h, out=self.room[h.dtype][:h.numel()].view(h.shape))
+    def _add(self, n, s, k):
         k = k.to(self.wide)
         self.sums[n] = _added(self.sums[n], s) if n in self.sums else s
         self.counts[n] = _added(self.counts[n], k) if n in self.counts else k
+    def _keep_images(self, n, l, images):
+        "Add up images by class; windows are cut out at the end, or before images of another size"
+        k = self.hot.sum(0)
+        if n in self.images:
+            _,old,count = self.images[n]
+            if old.shape[1:]!=images.shape[1:]: self._cut_windows(n)
+            else: images,k = _added(old, images),_added(count, k)
+        self.images[n] = l,images,k
+        if images.numel() > _most_pixels: self._cut_windows(n)
+    def _cut_windows(self, n):
+        l,images,k = self.images.pop(n)
+        s,positions = kind(l).looks(images)
+        self._add(n, s, positions*k)
+    def end(self):
+        "All batches have been read"
+        for n in list(self.images): self._cut_windows(n)
 
 # %% ../nbs/11_class_pruning.ipynb #4a3494b2
 @torch.no_grad()
@@ -122,6 +149,7 @@ def class_means(
         for x,y in bar(batches(dl, dev), progress, total=n_batches(dl)):
             hook.begin(x, y)
             feed(model, x)
+    hook.end()
     need_used(layers, hook.sums)
     need_finite(**hook.sums)
     return ClassMeans(layers, hook.sums, hook.counts)
