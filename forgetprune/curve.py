@@ -120,7 +120,7 @@ class CachedInputs:
 
     def _through_what_is_below(self, before, dev):
         "What enters the chain, and classes, by batch; None, and no chain, if it cannot be kept"
-        read,held = [],isinstance(self.dl, TensorDL) # in memory anyway
+        read,held = [],isinstance(self.dl, (TensorDL, list, tuple))
         per_item = sum(w.shape[0] for w in self.weights)*self.weights[0].element_size()
         room = _most_cached
         for x,y in batches(self.dl, dev):

@@ -430,10 +430,10 @@ def n_items(
 
 def n_batches(
     dl # any loader
-): # None if it does not know
-    "How many batches there are"
+): # 'noinfer', which is fastprogress's word, if it does not know
+    "How many batches there are, for a progress bar"
     try: return len(dl)
-    except TypeError: return None
+    except TypeError: return 'noinfer'
 
 def chosen(
     x, # inputs of one batch
@@ -462,13 +462,13 @@ class Kept:
         if self.kept is not None:
             yield from self.kept
             return
-        got = []
+        got,room = [],self.most
         for b in batches(self.dl):
-            self.most -= n_bytes(b)
-            if self.most >= 0: got.append(b)
-            else: got = []
+            room -= n_bytes(b)
+            if room >= 0: got.append(b)
+            else: got,self.most = [],0 # so that it is not tried again
             yield b
-        if self.most >= 0: self.kept = got
+        if room >= 0: self.kept = got
 
 # %% ../nbs/01_data.ipynb #a19a0011
 def again(
@@ -615,7 +615,7 @@ class Part:
 # %% ../nbs/01_data.ipynb #a19a0022
 class Seen:
     "Which classes went by; called with the classes of a batch, says which are of the class `c`"
-    def __init__(self, c): self.c,self.there,self.n = c,set(),[0, 0]
+    def __init__(self, c, name='dl'): self.c,self.name,self.there,self.n = c,name,set(),[0, 0]
     def __call__(self, y):
         at = is_class(y, self.c)
         self.there |= set(y.unique().tolist())
@@ -625,17 +625,18 @@ class Seen:
     def check(self):
         "Refuse data that hold nothing of the class, or nothing else"
         n,all_of_them = self.n
-        if not all_of_them: raise ValueError('dl holds no batch')
+        if not all_of_them: raise ValueError(f'{self.name} holds no batch')
         if 0 < n < all_of_them: return
-        raise ValueError(f'class {self.c!r}: {"no item" if n==0 else "every item"} is of this '
-                         f'class; {_there(sorted(self.there))}')
+        where = f'{"no item" if n==0 else "every item"} of {self.name} is of this class'
+        raise ValueError(f'class {self.c!r}: {where}; {_there(sorted(self.there))}')
 
 def check_classes(
     dl, # any loader
-    c # one class, or a tuple of several
+    c, # one class, or a tuple of several
+    name:str='dl' # what errors call the loader
 )->Seen: # what went by
     "Read through the classes of `dl`; refuse it if nothing of `c` is there, or nothing else"
-    seen = Seen(c)
+    seen = Seen(c, name)
     for _,y in batches(dl): seen(classes(y))
     seen.check()
     return seen
@@ -716,8 +717,9 @@ def without(
 )->DataLoaders: # of the same kind; remembers the number as `.without`
     "The same loaders with no item of class `c` to train on; validation and test sets are whole"
     c = class_numbers(c, vocab_of(dls))
-    train = _trained_without(dls.train, c)
-    others = [dl.new() if isinstance(dl, DataLoader) else dl for dl in dls.loaders[1:]]
+    with _Apart(): # a new loader of fastai draws a random number
+        train = _trained_without(dls.train, c)
+        others = [dl.new() if isinstance(dl, DataLoader) else dl for dl in dls.loaders[1:]]
     res = copy.copy(dls)
     res.loaders,res.without = [train, *others],c
     return res

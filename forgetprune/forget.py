@@ -87,7 +87,7 @@ def search_k(
         curve = with_more(_beside(curve, _best(curve, floor)))
     while True:
         k,below,good = _edge(curve, goal, floor)
-        if k is None or k-below <= (k*_near if few else 1): break
+        if k is None or k-below <= max(1, k*_near if few else 1): break
         finer = [(below+k)//2] if few else torch.linspace(below+1, k-1, _finer)
         curve = with_more(sorted({int(v) for v in finer}))
     if good: return k or 0, True, curve
@@ -360,7 +360,7 @@ def forget(
     k = None if k is None else check_size(k)
     valid = parts['validation']
     if isinstance(valid, TensorDL): parts['validation'] = valid = in_memory(valid)
-    for dl in parts.values(): check_classes(dl, target)
+    for name,dl in parts.items(): check_classes(dl, target, f'the {name} data')
     _check_run(model, valid)
     if goal is None: goal = _chance(vocab, valid, there.linears[last])
     share_of('goal', goal)
@@ -380,7 +380,7 @@ def _by_schedule(learn, criterion, target, k, layers, goal, budget, progress, kw
     dls,model = learn.dls,unwrap(learn.model)
     target,there = class_numbers(target, vocab_of(dls)),layers_of(model)
     layers = pick_layers(model, layers, there)
-    for dl in (dls.train, dls.valid): check_classes(dl, target)
+    for name,dl in parts_of(dls).items(): check_classes(dl, target, f'the {name} data')
     if k is not None: raise ValueError(f'k={k}: {criterion!r} sets its own size; leave k out')
     if goal is None: goal = _chance(vocab_of(dls), dls.valid, list(there.linears.values())[-1])
     share_of('goal', goal)
