@@ -11,7 +11,7 @@ import pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import bar, device_of, unwrap
 from .cut import check_scores, largest, per_layer, top_indices, weight_of
-from .data import Kept, TensorDL, again, batches, classes, is_class, n_bytes
+from .data import Kept, TensorDL, again, batches, as_classes, is_class, n_bytes
 from .figures import finished, line_style
 from .layers import kind
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
@@ -125,7 +125,7 @@ class CachedInputs:
         room = _most_cached
         for x,y in batches(self.dl, dev):
             if isinstance(x, torch.Tensor):
-                read.append((_through(before, x), classes(y)))
+                read.append((_through(before, x), as_classes(y)))
                 room -= n_bytes(read[-1])+per_item*len(x)
             if isinstance(x, torch.Tensor) and (held or room > 0): continue
             self.chain = None
@@ -213,7 +213,7 @@ def _right(run, dl, dev):
     "Which images are right, and all classes, for outputs run(x)"
     res = []
     for x,y in batches(dl, dev):
-        y = classes(y)
+        y = as_classes(y)
         res.append((right_answers(finite(logits_of(run(x))), y), y))
     if not res: raise ValueError('dl holds no batch')
     return tuple(map(torch.cat, zip(*res)))

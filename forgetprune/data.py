@@ -544,7 +544,7 @@ def class_label(
     return ', '.join(names[i] if i < len(names) else str(i) for i in several)
 
 # %% ../nbs/01_data.ipynb #a19a0019
-def classes(
+def as_classes( # cloudpickle would take `classes` for `torch.classes`, which it cannot write
     y # what a loader hands out beside the inputs
 )->torch.Tensor: # whole numbers, shape (items,)
     "Refuse what are no classes, one per item"
@@ -585,7 +585,7 @@ def in_memory(
     if len({tuple(x.shape[1:] for x in parts) for parts in xs}) > 1:
         raise ValueError(f'dl={dl}: its items differ in shape from batch to batch, so they cannot '
                          'be held in one tensor; pad or resize them alike')
-    ys = torch.cat([classes(y) for y in ys])
+    ys = torch.cat([as_classes(y) for y in ys])
     return TensorDL(TensorDataset(*map(torch.cat, zip(*xs)), ys), bs=len(read[0][1]))
 
 # %% ../nbs/01_data.ipynb #a19a0021
@@ -600,7 +600,7 @@ class Part:
     def __iter__(self):
         seen = Seen(self.c)
         for x,y in bar(batches(self.dl), self.progress, total=n_batches(self.dl)):
-            y = classes(y)
+            y = as_classes(y)
             at = seen(y)
             if self.rest: at = ~at
             if at.any(): yield (x, y) if at.all() else (chosen(x, at), y[at])
@@ -637,7 +637,7 @@ def check_classes(
 )->Seen: # what went by
     "Read through the classes of `dl`; refuse it if nothing of `c` is there, or nothing else"
     seen = Seen(c, name)
-    for _,y in batches(dl): seen(classes(y))
+    for _,y in batches(dl): seen(as_classes(y))
     seen.check()
     return seen
 
@@ -665,11 +665,11 @@ def class_split(
 def _labels_in_order(dl):
     "The class of each item of a data set, in its order"
     data = dl.dataset
-    if isinstance(data, TensorDataset): return classes(data.tensors[-1]).cpu()
+    if isinstance(data, TensorDataset): return as_classes(data.tensors[-1]).cpu()
     if hasattr(data, 'tls') and hasattr(data, 'n_inp'): # fastai: no picture need be read
         with _Apart(), _as_validation(dl): ys = [torch.as_tensor(y) for y in data.tls[data.n_inp]]
-        return classes(torch.stack(ys)).cpu()
-    ys = classes(torch.cat([y for _,y in batches(dl)])).cpu()
+        return as_classes(torch.stack(ys)).cpu()
+    ys = as_classes(torch.cat([y for _,y in batches(dl)])).cpu()
     if not hasattr(dl, 'res'): return ys
     order = torch.as_tensor(list(dl.new(shuffle=False, drop_last=False).get_idxs())) # by length
     return ys[order.argsort()]

@@ -17,7 +17,7 @@ from .basics import bar, device_of, share as share_of, unwrap
 from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest, top_indices
 from .data import (Part, TensorDL, again, batches, check_classes, class_label,
-                              class_numbers, class_split, classes, in_memory, vocab_of)
+                              class_numbers, class_split, as_classes, in_memory, vocab_of)
 from .layers import kind, layers_of, linears, pick_layers
 from .rivals import get_scores
 from .scores import magnitude, random_scores
@@ -314,7 +314,7 @@ def _cut_of(model, scores, k, cache, target, goal, budget, progress):
 def _check_run(model, dl):
     "Refuse a model that cannot read the data, or does not answer with a score per class"
     x,y = next(batches(dl, device_of(model)))
-    with watching(model): right_answers(feed(model, x), classes(y))
+    with watching(model): right_answers(feed(model, x), as_classes(y))
 
 def _readable(name, dl):
     "A loader that can be read more than once"

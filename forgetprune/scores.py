@@ -10,7 +10,7 @@ import torch, torch.nn.functional as F
 from contextlib import suppress
 from torch import nn
 from .basics import bar, device_of, unwrap
-from .data import Part, Seen, TensorDL, batches, classes, n_batches, n_items
+from .data import Part, Seen, TensorDL, batches, as_classes, n_batches, n_items
 from .layers import kind, pick_layers
 from .watch import feed, padding_of, watching
 
@@ -86,7 +86,7 @@ class _ByClass:
         "A batch is about to be read"
         self.x,self.hot = x,torch.ones(n_items(x), 1, device=self.dev)
         if self.c==0: return
-        y = classes(y)
+        y = as_classes(y)
         self.hot = F.one_hot(y, 1+int(y.max()) if self.c is None else self.c)
     def __call__(self, n, l, h, _):
         real,a = padding_of(self.x, h),self._abs(h)
@@ -173,7 +173,7 @@ class _TwoClasses:
     def __len__(self): return len(self.dl)
     def __iter__(self):
         seen = Seen(self.c)
-        for x,y in batches(self.dl): yield x, (~seen(classes(y))).long()
+        for x,y in batches(self.dl): yield x, (~seen(as_classes(y))).long()
         seen.check()
 
 # %% ../nbs/11_class_pruning.ipynb #2c13ed82

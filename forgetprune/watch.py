@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from .basics import device_of, unwrap
-from .data import batches, classes, is_class
+from .data import batches, as_classes, is_class
 
 # %% ../nbs/06_watch.ipynb #e5156dbe
 @contextmanager
@@ -132,7 +132,7 @@ def class_accuracies(
     right,n,dev = torch.zeros(2),torch.zeros(2),device_of(model)
     with watching(model):
         for x,y in batches(dl, dev):
-            y = classes(y)
+            y = as_classes(y)
             ok,t = right_answers(feed(model, x), y),is_class(y, target)
             right += torch.stack([(ok & t).sum(), (ok & ~t).sum()]).cpu()
             n += torch.stack([t.sum(), (~t).sum()]).cpu()
