@@ -103,11 +103,13 @@ def _pairs(cut, model):
         yield n, w, cut.indices[n].to(w.device), cut.values[n].to(w.device, w.dtype)
 
 # %% ../nbs/07_cut.ipynb #a6096e91
-def _expect(cut, model, why):
+def _expect(cut, model, why, taken_later=False):
     "Refuse a model that holds neither zeros nor the removed values where `cut` speaks of it"
     for n,w,i,v in _pairs(cut, model):
         now = w.detach().take(i)
-        if ((now==v) | (now==0)).all(): continue
+        fits = (now==v) | (now==0)
+        if taken_later: fits |= v==0 # whatever stands there, this cut has not removed it
+        if fits.all(): continue
         raise ValueError(f'layer {n!r} holds other values than those this cut removes, {why}')
 
 def intact(
@@ -141,9 +143,12 @@ def undo(self:Cut,
         raise ValueError('this cut cannot be undone: the network was trained on after it (healed), '
                          'so the removed values no longer fit; go back to a copy of the network '
                          'from before')
-    _expect(self, model, 'because it was trained on; to lose that, '
-        'cut.retake(model).apply(model) first')
-    for _,w,i,v in _pairs(self, model): w.put_(i, v)
+    _expect(self, model, 'and no zeros: it was trained on after the cut, or is another model, so '
+        'the removed values no longer fit; go back to a copy of the network from before',
+        taken_later=True)
+    for _,w,i,v in _pairs(self, model):
+        removed = (v!=0) | v.signbit() # a zero stood there already, by an earlier cut perhaps
+        w.put_(i[removed], v[removed])
     return model
 
 # %% ../nbs/07_cut.ipynb #b53caeea
