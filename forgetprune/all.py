@@ -13,12 +13,14 @@ from forgetprune.watch import *
 from forgetprune.cut import *
 from forgetprune.curve import *
 from forgetprune.blocks import *
+from forgetprune.wiring import *
 from forgetprune.neurons import *
 from forgetprune.tuning import *
 from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.silence import *
 from forgetprune.forget import *
+from forgetprune.channels import *
 from forgetprune.outputs import *
 from forgetprune.relearn import *
 from forgetprune.witnesses import *

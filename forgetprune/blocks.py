@@ -10,8 +10,8 @@ import os, torch
 from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn
-from .basics import device_of, unwrap
-from .layers import calls, kind, linears
+from .basics import unwrap
+from .layers import cannot_run, example, kind, linears
 from .watch import feed, watching
 
 # %% ../nbs/09_blocks.ipynb #4594f116
@@ -44,23 +44,6 @@ class FFN:
         return {**res, 'down': (self.down.weight, 1-kind(self.down).unit_dim)}
     @property
     def trainable(self): return all(p.requires_grad for p,_ in self.parts().values())
-
-# %% ../nbs/09_blocks.ipynb #495bbf01
-def example(
-    model:nn.Module # any model
-): # a tensor, or a dict of arguments
-    "An input that `model` can run on"
-    dev,g = device_of(model),torch.Generator().manual_seed(0)
-    if hasattr(model, 'dummy_inputs') and getattr(model, 'main_input_name', '')=='input_ids':
-        return {k: v.to(dev) for k,v in model.dummy_inputs.items() if v is not None}
-    found,called = calls(model)
-    if not called: raise ValueError('model has no linear layer')
-    first = found[called[0]]
-    if isinstance(first, nn.Embedding):
-        shape = 2, min(4, getattr(model, 'max_len', 4))
-        return torch.randint(first.num_embeddings, shape, generator=g).to(dev)
-    size = getattr(getattr(model, 'config', None), 'image_size', 28)
-    return kind(first).example(size, g).to(dev)
 
 # %% ../nbs/09_blocks.ipynb #a7d9b5b6
 @contextmanager
@@ -111,9 +94,6 @@ def _between(into, slopes, outs):
     return (i, j) if enters_as_it_is else (j, i)
 
 # %% ../nbs/09_blocks.ipynb #6903fe88
-_cannot_run = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError,
-               AssertionError)
-
 def _common(names, taken):
     "What the names of a block's layers have in common, or that of the first matrix"
     gate,up,down = names
@@ -133,7 +113,7 @@ def ffns(
     given = example(model) if x is None else x
     try:
         with _rewired(model, layers, seen): feed(model, given)
-    except _cannot_run as e:
+    except cannot_run as e:
         which = 'this input' if x is not None else 'a made-up input'
         raise ValueError(f'x: the model does not run on {which}; hand one in '
                          f'({type(e).__name__}: {e})') from e

@@ -11,10 +11,11 @@ import pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import bar, device_of, unwrap
 from .cut import check_scores, largest, per_layer, top_indices, weight_of
-from .data import batches
+from .data import Kept, TensorDL, again, batches, as_classes, is_class, n_bytes
 from .figures import finished, line_style
 from .layers import kind
-from .watch import both_kinds, class_accuracies, feed, finite, logits_of, watching
+from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
+                               right_answers, watching)
 
 # %% ../nbs/08_curve.ipynb #b5d768c2
 def naive_curve(
@@ -22,7 +23,7 @@ def naive_curve(
     scores:dict, # layer name to one score per weight
     ks, # sizes, see `prune_curve`
     dl, # batches of (x, y)
-    target:int # the class to forget
+    target # the class to forget, or a tuple of several
 )->pd.DataFrame: # as `prune_curve`
     "One copy of the model and one full evaluation per level"
     def at(k):
@@ -80,26 +81,73 @@ def _through(mods, x):
     return x
 
 # %% ../nbs/08_curve.ipynb #0d7bbfb1
+def _split_at(model, names):
+    "Modules of a `Sequential` that come before all layers in `names`, and the others"
+    model = unwrap(model)
+    if type(model) is not nn.Sequential: return [], [model]
+    if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()): return [], [model]
+    mods,cut = list(_flat(model)),{id(weight_of(model, n)) for n in names}
+    holds = [any(id(p) in cut for p in m.parameters()) for _,m in mods]
+    first,plain = holds.index(True) if any(holds) else 0,[m for _,m in mods]
+    return plain[:first], plain[first:]
+
+class _Below:
+    "What comes out of some modules, batch by batch"
+    def __init__(self, mods, dl, dev): self.mods,self.dl,self.dev = mods,dl,dev
+    def __iter__(self):
+        for x,y in batches(self.dl, self.dev): yield _through(self.mods, x), y
+
 _chunk = 2048 # images whose sums are updated together
+_most_cached = 2**30 # bytes, of data that are not in memory anyway
 
 class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
     def __init__(self, model, dl, chunk:int=_chunk):
-        self.model,self.dl = model,dl if hasattr(dl, '__len__') else list(dl)
-        self.chain = chain(model)
+        self.model,self.dl,self.chain,self.lower = model,again(dl),chain(model),{}
         if self.chain is None: return
         before,self.links = self.chain
         self.weights = [l.weight.detach().clone() for _,l,_ in self.links]
         with watching(model):
-            read = [(_through(before, x), y) for x,y in batches(self.dl, device_of(model))]
-            if not read: raise ValueError('dl holds no batch')
+            read = self._through_what_is_below(before, device_of(model))
+            if not read: return
             xs,ys = zip(*read)
             self.y = list(torch.cat(ys).split(chunk))
             features = torch.cat(xs).flatten(1)
             self.x = [c.T.contiguous() for c in features.split(chunk)] # features by images
             self.z,self.h = [{} for _ in self.x],[{0: x} for x in self.x]
             for i in range(len(self.x)): finite(self.sums(i, len(self.links)-1))
+
+    def _through_what_is_below(self, before, dev):
+        "What enters the chain, and classes, by batch; None, and no chain, if it cannot be kept"
+        read,held = [],isinstance(self.dl, (TensorDL, list, tuple))
+        per_item = sum(w.shape[0] for w in self.weights)*self.weights[0].element_size()
+        room = _most_cached
+        for x,y in batches(self.dl, dev):
+            if isinstance(x, torch.Tensor):
+                read.append((_through(before, x), as_classes(y)))
+                room -= n_bytes(read[-1])+per_item*len(x)
+            if isinstance(x, torch.Tensor) and (held or room > 0): continue
+            self.chain = None
+            return None
+        if not read: raise ValueError('dl holds no batch')
+        return read
+
+    def above(self, names):
+        "How to run what is not below all cut layers, and on which batches"
+        below,rest = _split_at(self.model, names)
+        if not below: return (lambda x: feed(self.model, x)),self.dl
+        now = [t for m in below for t in m.state_dict().values()]
+        kept,then = self.lower.get(len(below), (None, []))
+        if not (then and all(map(torch.equal, now, then))):
+            kept = Kept(_Below(below, self.dl, device_of(self.model)), _most_cached)
+            self.lower = {len(below): (kept, [t.clone() for t in now])}
+        return (lambda x: _through(rest, x.clone())),kept
+
+    def a_pass_per_level(self, names):
+        "Must the model be run on all data again for each level, if these layers are cut?"
+        links = [n for n,_,_ in self.links] if self.chain else []
+        return any(n not in links for n in names)
 
     def act(self, i, z, out=None):
         "Activations above link `i`, written to `out` if given"
@@ -161,17 +209,24 @@ def _plan(model, scores, ks):
     return levels, [dict(zip(scores, level)) for level in zip(*falls)]
 
 # %% ../nbs/08_curve.ipynb #69d9d9e6
-def _in_place(model, plan, dl, progress):
-    "Which images are right at each level (levels by images), by evaluating `model`; it is restored"
-    dev,ws = device_of(model),{n: weight_of(model, n) for n in plan[0]}
+def _right(run, dl, dev):
+    "Which images are right, and all classes, for outputs run(x)"
+    res = []
+    for x,y in batches(dl, dev):
+        y = as_classes(y)
+        res.append((right_answers(finite(logits_of(run(x))), y), y))
+    if not res: raise ValueError('dl holds no batch')
+    return tuple(map(torch.cat, zip(*res)))
+
+def _in_place(model, plan, cache, progress):
+    "Which images are right, and all classes, level by level, by evaluating `model`; it is restored"
+    run,dl = cache.above(plan[0])
+    ws = {n: weight_of(model, n) for n in plan[0]}
     kept = {n: w.detach().clone() for n,w in ws.items()}
-    def right(): return [finite(logits_of(feed(model, x))).argmax(1)==y for x,y in batches(dl, dev)]
     try:
-        res = []
         for falls in bar(plan, progress):
             for n,idx in falls.items(): ws[n].put_(idx, ws[n].new_zeros(len(idx)))
-            res.append(torch.cat(right()))
-        return torch.stack(res)
+            yield _right(run, dl, device_of(model))
     finally:
         for n,w in ws.items(): w.copy_(kept[n])
 
@@ -318,16 +373,14 @@ def _incremental(cache, plan, first, progress):
 
 # %% ../nbs/08_curve.ipynb #93b056ba
 def _answers(cache, model, plan, progress):
-    "Which images are right at each level (levels by images), and the classes of the images"
-    names = [l[0] for l in cache.links] if cache.chain else []
+    "Level by level: which images are right, and the classes of the images"
+    if cache.a_pass_per_level(plan[0]): return list(_in_place(model, plan, cache, progress))
+    names = [l[0] for l in cache.links]
     used = [i for i,n in enumerate(names) if n in plan[0]]
-    if len(used) < len(plan[0]):
-        ys = [y for _,y in batches(cache.dl, device_of(model))]
-        if not ys: raise ValueError('dl holds no batch')
-        return _in_place(model, plan, cache.dl, progress),torch.cat(ys)
     def falls(level):
         return {i: _Fall(cache.weights[i], level[names[i]]) for i in used if len(level[names[i]])}
-    return _incremental(cache, [falls(p) for p in plan], used[0], progress),torch.cat(cache.y)
+    y = torch.cat(cache.y)
+    return [(ok, y) for ok in _incremental(cache, [falls(p) for p in plan], used[0], progress)]
 
 # %% ../nbs/08_curve.ipynb #962fef60
 @torch.no_grad()
@@ -335,19 +388,20 @@ def prune_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
     ks, # how many weights to cut: per layer (ints) or as a fraction of each layer (floats)
-    dl, # batches of (x, y) in a fixed order, or `CachedInputs`
-    target:int, # the class to forget
+    dl, # batches of (x, y), or `CachedInputs`
+    target, # the class to forget, or a tuple of several
     progress:bool=False # show a progress bar?
 )->pd.DataFrame: # columns k, target, retain (accuracies in 0..1), one row per entry of `ks`
     "Accuracy on the target and on all other classes as more and more of the largest scores are cut"
     cache = dl if isinstance(dl, CachedInputs) else CachedInputs(model, dl)
     cache.check(model)
     levels,plan = _plan(model, scores, ks)
-    with watching(model): ok,y = _answers(cache, model, plan, progress)
-    t = y==target
-    both_kinds(target, t)
-    means = [ok[:,at].double().mean(1).tolist() for at in (t, ~t)]
-    acc = dict(zip(levels, zip(*means)))
+    acc = {}
+    with watching(model):
+        for k,(ok,y) in zip(levels, _answers(cache, model, plan, progress)):
+            t = is_class(y, target)
+            both_kinds(target, t)
+            acc[k] = tuple(ok[at].double().mean().item() for at in (t, ~t))
     return pd.DataFrame([(k, *acc[k]) for k in ks], columns=['k', 'target', 'retain'])
 
 # %% ../nbs/08_curve.ipynb #f5faf9d3

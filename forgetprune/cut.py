@@ -20,16 +20,25 @@ from .layers import linears
 from .networks import read_noted
 
 # %% ../nbs/07_cut.ipynb #08e21b7d
+def _home(model, name):
+    "The module that a cut names, and which of its parameters: its weight, or another by its name"
+    try: return model.get_submodule(name),'weight'
+    except AttributeError:
+        parent,_,own = name.rpartition('.')
+        m = model.get_submodule(parent)
+        if own in m._parameters: return m,own
+        raise
+
 def weight_of(
     model:nn.Module, # any model
-    name:str # of a layer
+    name:str # of a layer, whose weight is meant, or of another parameter, such as a bias
 )->nn.Parameter:
     "The weight of layer `name`, refused if something else computes it"
-    try: l = unwrap(model).get_submodule(name)
+    try: l,own = _home(unwrap(model), name)
     except AttributeError:
         raise ValueError(f'the cut names layer {name!r}; this model has '
                          f'{", ".join(linears(model))}') from None
-    w = getattr(l, '_parameters', {}).get('weight')
+    w = getattr(l, '_parameters', {}).get(own)
     if w is not None: return w
     raise ValueError(f'the weight of layer {name!r} is computed from other tensors '
                      '(torch.nn.utils.prune or a parametrisation); make it permanent first, for '
@@ -94,11 +103,13 @@ def _pairs(cut, model):
         yield n, w, cut.indices[n].to(w.device), cut.values[n].to(w.device, w.dtype)
 
 # %% ../nbs/07_cut.ipynb #a6096e91
-def _expect(cut, model, why):
+def _expect(cut, model, why, taken_later=False):
     "Refuse a model that holds neither zeros nor the removed values where `cut` speaks of it"
     for n,w,i,v in _pairs(cut, model):
         now = w.detach().take(i)
-        if ((now==v) | (now==0)).all(): continue
+        fits = (now==v) | (now==0)
+        if taken_later: fits |= v==0 # whatever stands there, this cut has not removed it
+        if fits.all(): continue
         raise ValueError(f'layer {n!r} holds other values than those this cut removes, {why}')
 
 def intact(
@@ -132,9 +143,12 @@ def undo(self:Cut,
         raise ValueError('this cut cannot be undone: the network was trained on after it (healed), '
                          'so the removed values no longer fit; go back to a copy of the network '
                          'from before')
-    _expect(self, model, 'because it was trained on; to lose that, '
-        'cut.retake(model).apply(model) first')
-    for _,w,i,v in _pairs(self, model): w.put_(i, v)
+    _expect(self, model, 'and no zeros: it was trained on after the cut, or is another model, so '
+        'the removed values no longer fit; go back to a copy of the network from before',
+        taken_later=True)
+    for _,w,i,v in _pairs(self, model):
+        removed = (v!=0) | v.signbit() # a zero stood there already, by an earlier cut perhaps
+        w.put_(i[removed], v[removed])
     return model
 
 # %% ../nbs/07_cut.ipynb #b53caeea
@@ -241,7 +255,7 @@ def to_torch_prune(self:Cut,
     self.undo(model) # the originals belong under the mask
     for n,w,i,v in list(_pairs(self, model)):
         mask = torch.ones_like(w).put_(i, torch.zeros_like(v))
-        prune.custom_from_mask(unwrap(model).get_submodule(n), 'weight', mask)
+        prune.custom_from_mask(*_home(unwrap(model), n), mask)
     return model
 
 # %% ../nbs/07_cut.ipynb #7709f929

@@ -8,10 +8,12 @@ __all__ = ['calls', 'LayersOf', 'layers_of', 'linears', 'last_linear', 'inner', 
 # %% ../nbs/03_layers.ipynb #9986ac88
 import copy, torch, torch.nn.functional as F
 from collections import OrderedDict
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from torch import fx, nn
-from .basics import unwrap
+from torch.overrides import TorchFunctionMode
+from .basics import device_of, unwrap
 
 # %% ../nbs/03_layers.ipynb #0b345b07
 class Linear:
@@ -25,6 +27,8 @@ class Linear:
     def plain(self): return type(self.layer) is nn.Linear # and computes nothing else on the side
     @property
     def n_units(self): return self.layer.weight.shape[self.unit_dim]
+    @property
+    def n_inputs(self): return self.layer.weight.shape[1-self.unit_dim]
     def rows(self, t=None):
         "A tensor like the weight (the weight if omitted) as (units, inputs); a view"
         return self.layer.weight if t is None else t
@@ -35,12 +39,20 @@ class Linear:
     def like_weight(self, v):
         "One number per input, as a tensor that multiplies the weight"
         return v[None]
+    def sums(self, t, units=True):
+        "A tensor like the weight, summed up per unit or per input"
+        return self.rows(t).sum(1 if units else 0)
     def outer(self, d, x):
         "Sum over items and positions of d_i x_j, shaped like the weight"
         return d.flatten(0, -2).T @ x.flatten(0, -2)
     def example(self, size, g):
         "Two made-up inputs"
         return torch.randn(2, self.rows().shape[1], generator=g).to(self.layer.weight.dtype)
+    def places(self, i, units=True):
+        "Flat numbers of the weights of some units, or of those that meet some inputs"
+        w = self.layer.weight
+        dim = self.unit_dim if units else 1-self.unit_dim
+        return torch.arange(w.numel()).view(w.shape).index_select(dim, i).flatten()
     def draw(self, shape, fan_in, g):
         "New values as PyTorch draws them for a new layer"
         return (2*torch.rand(shape, generator=g)-1)/fan_in**0.5
@@ -76,20 +88,34 @@ class Conv1D(Linear):
 class Conv2d(Linear):
     "`nn.Conv2d`: a filter per unit (channel), laid on at many places"
     spatial,plain = True,False
+    sizes = 'out_channels','in_channels'
     @staticmethod
     def fits(m): return isinstance(m, nn.Conv2d)
+    @property
+    def n_inputs(self): return self.layer.in_channels
     def _padded(self, x):
         l = self.layer
         mode = 'constant' if l.padding_mode=='zeros' else l.padding_mode
         return F.pad(x, l._reversed_padding_repeated_twice, mode=mode)
     def rows(self, t=None): return (self.layer.weight if t is None else t).flatten(1)
     def looks(self, x):
+        x = self._padded(x)
+        (high,down),(wide,right) = self._shifted(x, 0),self._shifted(x, 1)
+        x = torch.stack([x[...,s,:].sum(-2) for s in down], -2) # (n, channels, rows of a filter, w)
+        return torch.stack([x[...,s].sum(-1) for s in right], -1).flatten(1), high*wide
+    def _shifted(self, x, dim):
+        "How often a filter is laid on along `dim`, and what each of its rows or columns meets"
         l = self.layer
-        u = F.unfold(self._padded(x), l.kernel_size, l.dilation, 0, l.stride)
-        return u.sum(-1), u.shape[-1]
+        k,s,d = l.kernel_size[dim],l.stride[dim],l.dilation[dim]
+        n = (x.shape[dim-2]-d*(k-1)-1)//s+1
+        return n, [slice(i*d, i*d+s*(n-1)+1, s) for i in range(k)]
     def like_weight(self, v):
         g,(o,*k) = self.layer.groups,self.layer.weight.shape
         return v.view(g, 1, *k).expand(g, o//g, *k).reshape(o, *k)
+    def sums(self, t, units=True):
+        if units: return super().sums(t)
+        g = self.layer.groups
+        return t.reshape(g, t.shape[0]//g, t.shape[1], -1).sum((1, 3)).flatten()
     def outer(self, d, x):
         l = self.layer
         return nn.grad.conv2d_weight(self._padded(x), l.weight.shape, d, l.stride, 0, l.dilation,
@@ -97,8 +123,59 @@ class Conv2d(Linear):
     def example(self, size, g):
         size = size if isinstance(size, (tuple, list)) else (size, size)
         return torch.rand(2, self.layer.in_channels, *size, generator=g)
+    def places(self, i, units=True):
+        w,g = self.layer.weight,self.layer.groups
+        if units: return super().places(i)
+        every = torch.arange(w.numel()).view(g, w.shape[0]//g, *w.shape[1:])
+        per = w.shape[1] # inputs of a group
+        return every[i//per,:,i%per].flatten()
     def smaller(self, keep, units=True):
-        raise ValueError('the channels of a convolution cannot be taken out')
+        if self.layer.groups==1: return super().smaller(keep, units)
+        return _smaller_groups(self, keep, units)
+
+# %% ../nbs/03_layers.ipynb #c4a10002
+def _even(n, per):
+    "How many of numbers `n` each group of `per` has, refused if unequal"
+    counts = torch.bincount(n//per)
+    if bool((counts[counts > 0]==counts.max()).all()): return counts
+    raise ValueError('of the channels of a convolution with groups equally many must stay in each '
+                     f'group, not {counts.tolist()}')
+
+def _smaller_groups(k, keep, units):
+    "A copy of a convolution with groups that has some of its units, or of its inputs"
+    l,g = k.layer,k.layer.groups
+    if g==l.in_channels: # depthwise: the inputs go with the units
+        if not units: return l
+        counts,res = _even(keep, l.out_channels//g),Linear.smaller(k, keep)
+        res.groups = res.in_channels = int((counts > 0).sum())
+        return res
+    counts = _even(keep, (l.out_channels if units else l.in_channels)//g)
+    if int((counts > 0).sum()) < g:
+        raise ValueError(f'a convolution with {g} groups would lose a group')
+    if units: return Linear.smaller(k, keep)
+    w,res = l.weight.detach(),copy.copy(l)
+    parts = zip(w.chunk(g), keep.view(g, -1)%w.shape[1])
+    res._parameters = dict(l._parameters)
+    res.weight = nn.Parameter(torch.cat([p[:,i] for p,i in parts]),
+                              requires_grad=l.weight.requires_grad)
+    res.in_channels = len(keep)
+    return res
+
+# %% ../nbs/03_layers.ipynb #c4a10004
+def smaller_norm(
+    m:nn.Module, # a batch or instance normalisation
+    keep:torch.Tensor # numbers of channels
+)->nn.Module: # a copy
+    "The normalisation of these channels alone, its statistics with it"
+    res,n = copy.copy(m),m.num_features
+    res._parameters,res._buffers = dict(m._parameters),dict(m._buffers)
+    part = lambda t: t.detach().index_select(0, keep.to(t.device)).clone()
+    for k,p in m._parameters.items():
+        if p is not None: setattr(res, k, nn.Parameter(part(p), requires_grad=p.requires_grad))
+    for k,b in m._buffers.items():
+        if b is not None and b.shape==(n,): res._buffers[k] = part(b)
+    res.num_features = len(keep)
+    return res
 
 # %% ../nbs/03_layers.ipynb #14a3327d
 kinds = [Linear, Conv2d, Conv1D]
@@ -200,19 +277,134 @@ def inner(
     "The layers between the first and the last, which are those that may be cut"
     return layers_of(model).inner
 
+# %% ../nbs/03_layers.ipynb #c4a10011
+cannot_run = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError,
+              AssertionError) # what models raise that are given what they cannot read
+
+def examples(
+    model:nn.Module, # any model
+    sides=(28, 32, 64, 96, 128, 224, 299, 8, 16) # of square pictures, if it does not say its own
+): # yields tensors, or dicts of arguments
+    "Inputs that `model` may be able to run on, one after the other"
+    dev,g = device_of(model),torch.Generator().manual_seed(0)
+    if hasattr(model, 'dummy_inputs') and getattr(model, 'main_input_name', '')=='input_ids':
+        yield {k: v.to(dev) for k,v in model.dummy_inputs.items() if v is not None}
+        return
+    found,called = calls(model)
+    if not called: raise ValueError('model has no linear layer')
+    first = found[called[0]]
+    if isinstance(first, nn.Embedding):
+        shape = 2, min(4, getattr(model, 'max_len', 4))
+        yield torch.randint(first.num_embeddings, shape, generator=g).to(dev)
+        return
+    own = [getattr(m, 'image_size', None) for m in (model, getattr(model, 'config', None))]
+    own = [s for s in own if s] or sides
+    for side in own if kind(first).spatial else [None]: yield kind(first).example(side, g).to(dev)
+
+# %% ../nbs/03_layers.ipynb #c4a10012
+@contextmanager
+def step_by_step():
+    "PyTorch's attention modules compute by the functions they are made of, for this block"
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try: yield
+    finally: torch.backends.mha.set_fastpath_enabled(was)
+
+@contextmanager
+def _made_of(model, make):
+    "The model with what `make` makes of each of its tensors in the tensor's place, for this block"
+    made = {}
+    def one(t): return None if t is None else made.setdefault(id(t), make(t))
+    with _undisturbed(model):
+        for m in model.modules():
+            for kept in ('_parameters', '_buffers'):
+                vars(m)[kept] = {k: one(t) for k,t in vars(m)[kept].items()}
+        yield
+
+def dry_run(
+    model:nn.Module, # left as it was
+    watcher, # made for each try: watcher(names of tensors by their id, inputs), a context
+    given # inputs, of which the first that the model runs on is taken
+)->tuple: # (the watcher, what came out)
+    "Run `model` on shapes only, or with numbers if it has to be, under a watcher"
+    given,why = list(given),''
+    ways = (lambda t: t.detach().to('meta')),(lambda t: t)
+    for make,x in [(w, x) for w in ways for x in given]:
+        x = {k: make(v) for k,v in x.items()} if isinstance(x, Mapping) else make(x)
+        try:
+            with _made_of(model, make), step_by_step(), torch.no_grad(), torch.random.fork_rng():
+                tensors = [*model.named_parameters(), *model.named_buffers()]
+                inputs = list(x.values()) if isinstance(x, Mapping) else [x]
+                w = watcher({id(t): n for n,t in tensors}, inputs)
+                model.eval()
+                with w: return w, model(**x) if isinstance(x, Mapping) else model(x)
+        except cannot_run as e: why = f'{type(e).__name__}: {e}'
+    raise ValueError(f'x: the model does not run on a made-up input; hand one in ({why})')
+
+# %% ../nbs/03_layers.ipynb #c4a10013
+def example(
+    model:nn.Module # any model
+): # a tensor, or a dict of arguments
+    "An input that `model` can run on"
+    given = list(examples(model))
+    if len(given)==1: return given[0]
+    for x in given:
+        try: dry_run(model, lambda *_: nullcontext(), [x])
+        except ValueError: continue
+        return x
+    return given[0]
+
+# %% ../nbs/03_layers.ipynb #c4a10014
+class _Places(TorchFunctionMode):
+    "Notes at how many places of an item each layer works, and how many places maps have"
+    def __init__(self, names, given):
+        super().__init__()
+        self.names,self.used,self.places,self.maps = names,set(),{},[]
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        out,name = f(*args, **(kwargs or {})),getattr(f, '__name__', '')
+        used = [self.names[id(a)].removesuffix('.weight') for a in args[1:] if id(a) in self.names]
+        self.used.update(used)
+        if not isinstance(out, torch.Tensor): return out
+        if name in ('conv2d', 'linear') and used: # the position is taken by its first use
+            units = out.shape[1 if name=='conv2d' else -1]
+            self.places.setdefault(used[0], out.numel()//len(out)//units)
+        if ('conv' in name or 'pool' in name) and out.ndim==4:
+            self.maps.append(out.shape[-2]*out.shape[-1])
+        return out
+
+# %% ../nbs/03_layers.ipynb #c4a10015
+def _early(seen):
+    "Names of the layers up to the last one that works on a finer map than the last map"
+    order,coarsest = list(seen.places),min([k for k in seen.maps if k > 1], default=None)
+    if coarsest is None: return []
+    # a class token beside the places of a picture makes no finer map
+    finer = [k for k,n in enumerate(order) if seen.places[n] >= 2*coarsest]
+    return order[:finer[-1]+1] if finer else []
+
+def _deep(model, there):
+    "The inner layers after the last layer that works on a finer map than the last map"
+    if not any(kind(l).spatial for l in there.linears.values()): return there.inner
+    fine_first = (224, 299, 128, 96, 64, 32, 28, 16, 8) # so that a deep map has more than one place
+    try: seen,_ = dry_run(model, _Places, examples(model, fine_first))
+    except ValueError: return {n: l for n,l in there.inner.items() if not kind(l).spatial}
+    used,early = {n: l for n,l in there.inner.items() if n in seen.used},_early(seen)
+    if res := {n: l for n,l in used.items() if n not in early}: return res
+    least = min([seen.places[n] for n in used], default=0)
+    return {n: l for n,l in used.items() if seen.places[n]==least}
+
 # %% ../nbs/03_layers.ipynb #5e32c472
-def _default(there):
-    "The inner layers that are not convolutions"
-    res = {n: l for n,l in there.inner.items() if not kind(l).spatial}
-    if res: return res
+def _default(model, there):
+    "The inner layers that are deep, or an error that says which layers there are"
+    if res := _deep(model, there): return res
     raise ValueError('model has no inner linear layer to cut; name its layers, of which there are '
                      f'{", ".join(there.linears) or "none"}')
 
+# %% ../nbs/03_layers.ipynb #c4a10016
 def default_layers(
     model:nn.Module # any model
 )->dict: # name to module
-    "The inner layers of `model` that are not convolutions"
-    return _default(layers_of(model))
+    "The inner layers of `model` that are deep: those that are cut unless others are named"
+    return _default(unwrap(model), layers_of(model))
 
 # %% ../nbs/03_layers.ipynb #0e87d1ee
 def pick_layers(
@@ -223,7 +415,7 @@ def pick_layers(
     "The layers meant by `layers`, checked against those that `model` has"
     if isinstance(layers, dict): return layers
     there = layers_of(model) if there is None else there
-    if layers is None: return _default(there)
+    if layers is None: return _default(unwrap(model), there)
     names = [layers] if isinstance(layers, str) else list(layers)
     bad = [str(n) for n in names if n not in there.linears] if names else ['(none)']
     if not bad: return {n: there.linears[n] for n in names}

@@ -61,10 +61,10 @@ class SelfAttention(nn.Module):
         self.qkv,self.proj = nn.Linear(d_model, 3*d_model),nn.Linear(d_model, d_model)
         self.n_heads,self.causal = n_heads,causal
     def forward(self, x):
-        b,t,d = x.shape
+        b,t,_ = x.shape
         q,k,v = self.qkv(x).view(b, t, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.proj(h.transpose(1, 2).reshape(b, t, d))
+        return self.proj(h.transpose(1, 2).reshape(b, t, -1))
 
 # %% ../nbs/02_networks.ipynb #6ce4721d
 class Block(nn.Module):

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 from .basics import one_of, share as share_of, unwrap
-from .blocks import ffns, named_blocks
+from .blocks import ffns
 from .cut import Cut
-from .layers import kind
+from .layers import example, kind, smaller_norm
+from .watch import feed, logits_of, watching
+from .wiring import Heads, channels_of, chosen_of, heads_of, whole_cut
 
 # %% ../nbs/09b_neurons.ipynb #b245f106
 orders = ('low', 'high', 'random')
@@ -112,13 +114,18 @@ def _check_unshared(model, blocks):
                              'cannot be made smaller alone')
 
 # %% ../nbs/09b_neurons.ipynb #59241413
-def _kept(f, gone):
-    "Numbers of the neurons of a block that stay"
-    stay = torch.ones(len(f), dtype=torch.bool)
+def _kept(name, n, gone, word):
+    "Numbers of what stays of `n` neurons, channels or heads"
+    stay = torch.ones(n, dtype=torch.bool)
     i = torch.as_tensor(gone).cpu() # numbers or a mask
     stay[i if i.dtype==torch.bool else i.long()] = False
     if stay.any(): return stay.nonzero().flatten()
-    raise ValueError(f'neurons[{f.name!r}]: all {len(f)} neurons of the block would go; leave one')
+    raise ValueError(f'neurons[{name!r}]: all {n} {word} would go; leave one')
+
+def _warn_config():
+    warnings.warn('the configuration has no place for these sizes, so this model works, but cannot '
+                  'be opened again by from_pretrained; keep it with torch.save of its state_dict, '
+                  'or take the same number of neurons from every block', stacklevel=4)
 
 def _tell_config(model, sizes):
     "Write into the configuration how many neurons blocks have now, if all have the same number"
@@ -126,31 +133,16 @@ def _tell_config(model, sizes):
     if there and len(sizes)==1:
         for a in there: setattr(model.config, a, next(iter(sizes)))
         return
-    warnings.warn('the configuration has no place for these sizes, so this model works, but cannot '
-                  'be opened again by from_pretrained; keep it with torch.save of its state_dict, '
-                  'or take the same number from every block', stacklevel=3)
+    _warn_config()
 
 # %% ../nbs/09b_neurons.ipynb #a54317de
-def shrink(
-    model:nn.Module, # left as it was
-    # block name to the neurons to take out; those with no outgoing weight if omitted
-    neurons:dict=None,
-    x=None # see `blocks.ffns`
-)->nn.Module: # a smaller copy; `config` follows if all blocks have lost the same number
-    "Remove neurons for good: smaller matrices, same outputs as with those neurons' weights at zero"
-    if neurons is not None and not isinstance(neurons, Mapping):
-        raise ValueError('neurons: a dict of block name to numbers of neurons is needed, as '
-                         f'top_neurons makes it, not {type(neurons).__name__}')
-    res = copy.deepcopy(unwrap(model))
-    blocks = named_blocks(res, x)
-    if neurons is None:
-        silent = {n: (f.columns()==0).all(1) for n,f in blocks.items()}
-        neurons = {n: s.nonzero().flatten() for n,s in silent.items()}
-    neuron_cut(res, neurons, x) # refuses what does not fit
+def _smaller_blocks(res, blocks, neurons):
+    "Take neurons out of feed-forward blocks of `res`"
     _check_unshared(res, blocks)
     names,sizes = {id(m): n for n,m in res.named_modules()},set()
     for n,f in blocks.items():
-        keep = _kept(f, neurons.get(n, torch.empty(0, dtype=torch.long)))
+        gone = neurons.get(n, torch.empty(0, dtype=torch.long))
+        keep = _kept(n, len(f), gone, 'neurons of the block')
         sizes.add(len(keep))
         for layer,units in ((f.up, True), (f.gate, True), (f.down, False)):
             if layer is None: continue
@@ -159,4 +151,121 @@ def shrink(
             now = res.get_submodule(names[id(layer)])
             setattr(res.get_submodule(parent), own, kind(now).smaller(keep, units))
     if hasattr(res, 'config'): _tell_config(res, sizes)
+
+# %% ../nbs/09b_neurons.ipynb #c9b00002
+def _stays(res, pairs):
+    "By layer and side (units, inputs, norm) the numbers of the slots that stay"
+    gone = {}
+    for c,i in pairs:
+        for p in c.parts+c.more:
+            key = p.layer,{'out': True, 'in': False}.get(p.what, 'norm' if p.what=='norm' else None)
+            if key[1] is not None: gone.setdefault(key, []).append(p.slots[torch.isin(p.of, i)])
+    res_ = {}
+    for (layer,side),slots in gone.items():
+        m = res.get_submodule(layer)
+        n = m.num_features if side=='norm' else kind(m).n_units if side else kind(m).n_inputs
+        keep = torch.ones(n, dtype=torch.bool)
+        keep[torch.cat(slots)] = False
+        res_[layer,side] = keep.nonzero().flatten()
+    return res_
+
+def _replace(model, old, new):
+    "Put a module in the place of another, wherever it stands"
+    for m in model.modules():
+        for k,child in m._modules.items():
+            if child is old: m._modules[k] = new
+
+# %% ../nbs/09b_neurons.ipynb #c9b00003
+def _check_whole(res, c):
+    "Refuse channels or heads that cannot be taken out"
+    no = lambda why: ValueError(f'neurons[{c.name!r}]: these {c.word} can be cut, and cannot be '
+                                f'taken out: {why}')
+    if c.fixed: raise no(c.fixed)
+    if any(p.what=='out' and not p.name.endswith('.weight') for p in c.parts):
+        raise no('the module derives the width of a head from that of what it takes in')
+    if isinstance(c, Heads) and not (c.more and any(p.what=='out' for p in c.parts)):
+        raise no('they share keys and values with other heads, or it is not known which are theirs')
+    held = [id(getattr(m, 'weight', None)) for m in res.modules()]
+    for p in c.parts:
+        if p.name.endswith('.weight') and held.count(id(res.get_parameter(p.name))) > 1:
+            raise no(f'{p.layer!r} shares a matrix with another layer')
+
+def _count_heads(res, c, n):
+    "Write into the modules of an attention that it has `n` heads"
+    width = sum(len(p.slots) for p in c.parts if p.what=='in')
+    for m in res.get_submodule(c.name).modules():
+        for k,v in vars(m).items():
+            if type(v) is not int: continue
+            if 'head' in k and v==len(c) and not k.endswith(('dim', 'size')): setattr(m, k, n)
+            elif k in ('all_head_size', 'split_size', 'inner_dim') and v==width:
+                setattr(m, k, width//len(c)*n)
+
+# %% ../nbs/09b_neurons.ipynb #c9b00004
+@torch.no_grad()
+def _same_answers(small, cut, model, x):
+    "Does a smaller model answer as the cut one does? An error says where it does not"
+    say = lambda m: logits_of(feed(m, x))
+    with watching(model), watching(small), cut.on(model):
+        want = say(model)
+        try: got = say(small)
+        except Exception as e:
+            raise ValueError(f'neurons: without them the model does not run ({type(e).__name__}: '
+                             f'{e}); they can be cut, and cannot be taken out') from e
+    if got.shape==want.shape and torch.allclose(got, want, 1e-3, 1e-4*float(want.abs().max())):
+        return
+    raise ValueError('neurons: without them the model computes something else, since it takes '
+                     'channels by their place; they can be cut, and cannot be taken out')
+
+def _smaller_whole(res, model, pairs, x):
+    "Take channels and heads out of `res`, a copy of `model`"
+    for c,i in pairs:
+        _check_whole(res, c)
+        n = len(_kept(c.name, len(c), i, c.word))
+        if isinstance(c, Heads): _count_heads(res, c, n)
+    if hasattr(res, 'config') and any(isinstance(c, Heads) for c,_ in pairs): _warn_config()
+    for (layer,side),keep in _stays(res, pairs).items():
+        now = res.get_submodule(layer)
+        new = smaller_norm(now, keep) if side=='norm' else kind(now).smaller(keep, side)
+        _replace(res, now, new)
+
+# %% ../nbs/09b_neurons.ipynb #c9b00005
+def shrink(
+    model:nn.Module, # left as it was
+    # name of a block, of channels or of heads to what is to be taken out; neurons and channels with
+    # no outgoing weight if omitted
+    neurons:dict=None,
+    x=None # see `blocks.ffns`
+)->nn.Module: # a smaller copy; `config` follows if all blocks have lost the same number
+    "Remove neurons, channels or heads for good: same outputs as with their weights at zero"
+    if neurons is not None and not isinstance(neurons, Mapping):
+        raise ValueError('neurons: a dict of block name to numbers of neurons is needed, as '
+                         f'top_neurons makes it, not {type(neurons).__name__}')
+    res = copy.deepcopy(unwrap(model))
+    blocks,there = {f.name: f for f in ffns(res, x)},channels_of(res, x)+heads_of(res, x)
+    if not blocks and not there:
+        raise ValueError('model has no feed-forward block that `blocks.ffns` finds, no channels '
+                         'and no heads')
+    if neurons is None: neurons = _silent(res, blocks, there)
+    whole = {n: i for n,i in neurons.items() if n not in blocks and n in [c.name for c in there]}
+    own = {n: i for n,i in neurons.items() if n not in whole}
+    neuron_cut(res, own, x) # refuses what does not fit
+    pairs = list(chosen_of(there, whole).values())
+    if own or not whole: _smaller_blocks(res, blocks, own)
+    if not whole: return res
+    model = unwrap(model)
+    cut = whole_cut(model, whole, there)
+    if own: cut = cut | neuron_cut(model, own, x)
+    _smaller_whole(res, model, pairs, x)
+    _same_answers(res, cut, model, example(model) if x is None else x)
+    return res
+
+def _silent(model, blocks, there):
+    "What has no outgoing weight: neurons, and channels that can be cut"
+    res = {n: (f.columns()==0).all(1).nonzero().flatten() for n,f in blocks.items()}
+    for c in there:
+        if c.why or isinstance(c, Heads): continue
+        out = [p for p in c.parts if p.what=='in']
+        of = lambda k: [model.get_parameter(p.name).flatten()[p.places(model, torch.tensor([k]))]
+            for p in out]
+        if gone := [k for k in range(len(c)) if not any(w.any() for w in of(k))]: res[c.name] = gone
     return res

@@ -89,7 +89,7 @@ def mean_moments(model, dl, layers, objective, f)->dict: # layer name to one num
 
 def summed(loss_func): # objective(outputs, y, x)
     "The losses of all items of a batch, added up"
-    return lambda out,y,x: item_losses(loss_func, out, y).sum()
+    return lambda out,y,x: item_losses(loss_func, logits_of(out), y).sum()
 
 # %% ../nbs/11b_rivals.ipynb #02a805e9
 def taylor(

@@ -7,9 +7,10 @@ __all__ = ['ClassMeans', 'class_means', 'class_difference', 'two_means', 'maav_d
 
 # %% ../nbs/11_class_pruning.ipynb #2fee0483
 import torch, torch.nn.functional as F
+from contextlib import suppress
 from torch import nn
 from .basics import bar, device_of, unwrap
-from .data import batches, n_items
+from .data import Part, Seen, TensorDL, batches, as_classes, n_batches, n_items
 from .layers import kind, pick_layers
 from .watch import feed, padding_of, watching
 
@@ -21,15 +22,20 @@ class ClassMeans:
         self.means = {n: s/counts[n].clamp(min=1)[:,None] for n,s in sums.items()}
 
     def of(self, c):
-        "Per layer: mean |x| on class `c` and on all others together"
-        res = {}
+        "Per layer: mean |x| on class `c`, or on several (a tuple), and on all others together"
+        res,at = {},list(c) if isinstance(c, tuple) else [c]
         for n,m in self.means.items():
             k = self.counts[n]
-            if not 0 <= c < len(k) or k[c]==0 or k[c]==k.sum():
+            fits = all(0 <= i < len(k) for i in at)
+            if not fits or k[at].sum()==0 or k[at].sum()==k.sum():
                 raise ValueError(f'target={c}: images of it and of others are needed; seen were '
                                  f'{k.nonzero().flatten().tolist()}')
             p = k/k.sum()
-            res[n] = m[c], ((m*p[:,None]).sum(0) - p[c]*m[c])/(1-p[c])
+            if isinstance(c, tuple):
+                share = p[at].sum()
+                own = (m[at]*p[at][:,None]).sum(0)/share
+            else: own,share = m[c],p[c]
+            res[n] = own, ((m*p[:,None]).sum(0) - share*own)/(1-share)
         return res
 
 # %% ../nbs/11_class_pruning.ipynb #8f38c91a
@@ -60,46 +66,90 @@ def _summed(x, c, wide):
     return x.flatten(0, -2).sum(0, dtype=by)[None].to(wide)
 
 # %% ../nbs/11_class_pruning.ipynb #e946f89c
+_most_pixels = 2**24 # of images that are kept until their windows are cut out
+
+class Folded(ValueError):
+    "A layer's inputs have another number of rows than there are items"
+
+def _added(a, b):
+    "Sums by class, of which one may know more classes"
+    n = len(b)-len(a)
+    widened = lambda t, n: F.pad(t, (0, 0)*(t.ndim-1) + (0, max(n, 0)))
+    return widened(a, n)+widened(b, -n)
+
 class _ByClass:
-    "A hook that adds up |x| by layer and class"
+    "A hook that adds up |x| by layer and class; `c` is their number, None if that will show"
     def __init__(self, c, dev):
-        self.c,self.dev,self.sums,self.counts = c,dev,{},{}
+        self.c,self.dev,self.sums,self.counts,self.images,self.room = c,dev,{},{},{},{}
         self.wide = torch.float32 if dev.type=='mps' else torch.float64
     def begin(self, x, y):
         "A batch is about to be read"
         self.x,self.hot = x,torch.ones(n_items(x), 1, device=self.dev)
-        if self.c: self.hot = F.one_hot(y, self.c)
+        if self.c==0: return
+        y = as_classes(y)
+        self.hot = F.one_hot(y, 1+int(y.max()) if self.c is None else self.c)
     def __call__(self, n, l, h, _):
-        real,a = padding_of(self.x, h),h.abs()
+        real,a = padding_of(self.x, h),self._abs(h)
         if real is not None: a = a*real[...,None]
-        if not self.c and not kind(l).spatial: # some models fold items and positions into one
+        if self.c==0 and not kind(l).spatial: # some models fold items and positions into one
             positions = h[...,0].numel() if real is None else real.sum()
             s,k = _summed(a, self.c, self.wide),positions*torch.ones(1, device=self.dev)
+        elif len(h)!=len(self.hot):
+            raise Folded(f'layers={n}: the model hands it {len(h)} rows for {len(self.hot)} items, '
+                         'so which item is of which class is not known there; read the classes '
+                         'apart, as maav_difference does')
         else:
             by_class = (self.hot.to(a.dtype).T @ a.flatten(1)).view(-1, *a.shape[1:])
-            s,positions = kind(l).looks(by_class.to(self.wide))
+            by_class = by_class.to(self.wide)
+            if kind(l).spatial: return self._keep_images(n, l, by_class)
+            s,positions = kind(l).looks(by_class)
             if real is None: k = positions*self.hot.sum(0)
             else: k = self.hot.to(a.dtype).T @ real.flatten(1).sum(1).to(a.dtype)
-        self.sums[n] = self.sums.get(n, 0)+s
-        self.counts[n] = self.counts.get(n, 0)+k.to(self.wide)
+        self._add(n, s, k)
+    def _abs(self, h):
+        "|h|, written over and over to one place, which is faster than new memory"
+        old = self.room.get(h.dtype)
+        if old is None or len(old) < h.numel(): self.room[h.dtype] = h.new_empty(h.numel())
+        return torch.abs(h, out=self.room[h.dtype][:h.numel()].view(h.shape))
+    def _add(self, n, s, k):
+        k = k.to(self.wide)
+        self.sums[n] = _added(self.sums[n], s) if n in self.sums else s
+        self.counts[n] = _added(self.counts[n], k) if n in self.counts else k
+    def _keep_images(self, n, l, images):
+        "Add up images by class; windows are cut out at the end, or before images of another size"
+        k = self.hot.sum(0)
+        if n in self.images:
+            _,old,count = self.images[n]
+            if old.shape[1:]!=images.shape[1:]: self._cut_windows(n)
+            else: images,k = _added(old, images),_added(count, k)
+        self.images[n] = l,images,k
+        if images.numel() > _most_pixels: self._cut_windows(n)
+    def _cut_windows(self, n):
+        l,images,k = self.images.pop(n)
+        s,positions = kind(l).looks(images)
+        self._add(n, s, positions*k)
+    def end(self):
+        "All batches have been read"
+        for n in list(self.images): self._cut_windows(n)
 
 # %% ../nbs/11_class_pruning.ipynb #4a3494b2
 @torch.no_grad()
 def class_means(
     model:nn.Module, # left as it was found
-    dl, # batches of (x, y)
+    dl, # batches of (x, y), of any loader
     layers=None, # see `layers.pick_layers`
-    c:int=None, # number of classes; read off `dl` if omitted; 0 puts all items into one class
+    c:int=None, # number of classes; as many as there are if omitted; 0: all items in one class
     progress:bool=False # show a progress bar?
 )->ClassMeans:
     "Mean |x| of every input of every layer, for all classes, in one forward pass"
     layers,dev = pick_layers(unwrap(model), layers),device_of(model)
-    if c is None: c = 1+max([int(y.max()) for _,y in batches(dl)], default=0)
+    if c is None and isinstance(dl, TensorDL): c = 1+int(dl.tensors[-1].max())
     hook = _ByClass(c, dev)
     with watching(model, layers, hook):
-        for x,y in batches(bar(dl, progress), dev):
+        for x,y in bar(batches(dl, dev), progress, total=n_batches(dl)):
             hook.begin(x, y)
             feed(model, x)
+    hook.end()
     need_used(layers, hook.sums)
     need_finite(**hook.sums)
     return ClassMeans(layers, hook.sums, hook.counts)
@@ -116,6 +166,16 @@ def class_difference(
         res[n] = w.abs()*kind(means.layers[n]).like_weight(t-r).to(w.dtype)
     return res
 
+# %% ../nbs/11_class_pruning.ipynb #a19b0001
+class _TwoClasses:
+    "A loader that is read once for both of its parts: class 0 is the target, 1 the rest"
+    def __init__(self, dl, c): self.dl,self.c = dl,c
+    def __len__(self): return len(self.dl)
+    def __iter__(self):
+        seen = Seen(self.c)
+        for x,y in batches(self.dl): yield x, (~seen(as_classes(y))).long()
+        seen.check()
+
 # %% ../nbs/11_class_pruning.ipynb #2c13ed82
 def two_means(
     model:nn.Module, # left as it was found
@@ -123,8 +183,11 @@ def two_means(
     rest, # batches of the other classes
     layers=None # see `layers.pick_layers`
 )->ClassMeans: # class 0 is the target, 1 the rest
-    "Class means of two loaders"
+    "Class means of two loaders; one pass if they are parts of one, see `data.class_split`"
     layers = pick_layers(unwrap(model), layers)
+    if isinstance(target, Part) and isinstance(rest, Part) and target.is_rest_of(rest):
+        both,show = _TwoClasses(target.dl, target.c),target.progress
+        with suppress(Folded): return class_means(model, both, layers, c=2, progress=show)
     t,r = [class_means(model, dl, layers, c=0) for dl in (target, rest)]
     sums = lambda a, n: a.means[n]*a.counts[n][:,None]
     both = {n: torch.cat([sums(t, n), sums(r, n)]) for n in layers}

@@ -6,12 +6,13 @@
 __all__ = ['watching', 'outputs_on', 'class_accuracies']
 
 # %% ../nbs/06_watch.ipynb #df55cc20
+import inspect
 from collections.abc import Mapping
 from contextlib import contextmanager
 import torch
 from torch import nn
-from .basics import device_of
-from .data import batches
+from .basics import device_of, unwrap
+from .data import batches, as_classes, is_class
 
 # %% ../nbs/06_watch.ipynb #e5156dbe
 @contextmanager
@@ -32,12 +33,20 @@ def watching(
         for m,t in modes: m.training = t
 
 # %% ../nbs/06_watch.ipynb #06618e3d
+def _taken(model, x):
+    "The arguments without `labels`, if the model does not take them"
+    if 'labels' not in x: return x
+    takes = inspect.signature(unwrap(model).forward).parameters
+    if 'labels' in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()): return x
+    return {k: v for k,v in x.items() if k!='labels'}
+
 def feed(
     model:nn.Module, # any model
-    x # a tensor, or a dict of arguments
+    x # a tensor, a tuple of tensors, or a dict of arguments
 ):
     "What `model` makes of `x`"
-    return model(**x) if isinstance(x, Mapping) else model(x)
+    if isinstance(x, Mapping): return model(**_taken(model, x))
+    return model(*x) if isinstance(x, tuple) else model(x)
 
 # %% ../nbs/06_watch.ipynb #5db16a0a
 def padding_of(
@@ -58,8 +67,25 @@ def padding_of(
 def logits_of(
     out # what a model returned
 )->torch.Tensor:
-    "The scores in an output: itself, or its `logits`"
-    return getattr(out, 'logits', out)
+    "The scores in an output: itself, its `logits`, or the first of several that has rows"
+    if isinstance(out, torch.Tensor): return out
+    if hasattr(out, 'logits'): return out.logits
+    if isinstance(out, Mapping) and 'logits' in out: return out['logits']
+    if isinstance(out, (tuple, list)):
+        for o in out:
+            if isinstance(o, torch.Tensor) and o.ndim > 1: return o # a loss may stand before it
+    raise ValueError(f'model: it returns {type(out).__name__}, in which no scores of classes were '
+                     'found; return a tensor, or an object with `logits`')
+
+def right_answers(
+    out, # what a model returned
+    y:torch.Tensor # classes, shape (items,)
+)->torch.Tensor: # truth values, one per item
+    "Which items get the highest score for their class"
+    o = logits_of(out)
+    if o.ndim==2 and o.shape[1] > 1: return o.argmax(1)==y
+    raise ValueError(f'model: its outputs have shape {tuple(o.shape)}; to forget a class it needs '
+                     'one output per class, two if there are two classes')
 
 def finite(
     out:torch.Tensor # outputs of a model
@@ -71,7 +97,7 @@ def finite(
 
 # %% ../nbs/06_watch.ipynb #933e6e72
 def both_kinds(
-    target, # the class
+    target, # the class, or a tuple of several
     is_target:torch.Tensor # truth values, one per item
 ):
     "Refuse items that are all of the target, or none"
@@ -100,13 +126,14 @@ def outputs_on(
 def class_accuracies(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y), or dicts with `labels`
-    target:int # class
+    target # class, or a tuple of several
 )->tuple: # (accuracy on the target, accuracy on all others), in 0..1
     "How often `model` is right on the target's items and on the others"
     right,n,dev = torch.zeros(2),torch.zeros(2),device_of(model)
     with watching(model):
         for x,y in batches(dl, dev):
-            ok,t = logits_of(feed(model, x)).argmax(1)==y, y==target
+            y = as_classes(y)
+            ok,t = right_answers(feed(model, x), y),is_class(y, target)
             right += torch.stack([(ok & t).sum(), (ok & ~t).sum()]).cpu()
             n += torch.stack([t.sum(), (~t).sum()]).cpu()
     if not n.all():

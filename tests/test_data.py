@@ -151,10 +151,45 @@ def test_class_split_switches_augmentation_off():
     assert sorted(t.tensors[0].flatten().tolist())==[1, 3, 5, 7, 9]
     assert sorted(r.tensors[0].flatten().tolist())==[0, 2, 4, 6, 8]
 
-@pytest.mark.parametrize('c', [10, -1, 7.5])
+@pytest.mark.parametrize('c', [10, -1, 7.5, 'seven', [3, 'x'], True, None])
 def test_absent_class(digits, c):
     with pytest.raises(ValueError, match='the classes there are 0, 1, 2'):
         class_split(digits.valid, c)
+
+def test_absent_class_of_a_loader_without_names():
+    x,y = torch.arange(40.).view(20, 2),torch.arange(20)%4
+    dl = TorchDL(TensorDataset(x, y), batch_size=6)
+    for c,said in ((9, 'no item of dl .* the classes there are 0, 1, 2, 3'), ('cat', 'vocabulary'),
+            (1.5, 'give the number of a class')):
+        with pytest.raises(ValueError, match=said): list(class_split(dl, c)[0])
+
+def test_split_by_names_and_by_several_classes(digits):
+    for c in ('7', ['7'], 7):
+        t,r = class_split(digits.valid, c)
+        assert t.tensors[1].unique().tolist()==[7] and 7 not in r.tensors[1]
+    t,r = class_split(digits.valid, ['3', 8])
+    assert set(t.tensors[1].tolist())=={3, 8} and not {3, 8} & set(r.tensors[1].tolist())
+    less = without(digits, ['3', '8'])
+    assert less.without==(3, 8) and not {3, 8} & set(less.train.tensors[1].tolist())
+
+def test_what_is_read_again_is_kept_only_as_a_whole():
+    "A reading that was broken off keeps nothing, and takes no room"
+    x = torch.arange(20.)
+    dl = TorchDL(TensorDataset(x), batch_size=5)
+    kept = D.Kept(dl, most=80)
+    for _ in range(5): next(iter(kept))
+    assert kept.kept is None
+    for _ in range(2): assert torch.equal(torch.cat([b for b,_ in kept]), x)
+    assert len(kept.kept)==4
+
+def test_a_stream_of_unknown_length():
+    "Neither its reading nor a progress bar asks for a length"
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self): return iter([(torch.full((2,), float(i)), i%2) for i in range(7)])
+    dl = TorchDL(Stream(), batch_size=3)
+    t,r = class_split(dl, 1, progress=True)
+    assert torch.cat([x for x,_ in t])[:,0].tolist()==[1, 3, 5]
+    assert torch.cat([x for x,_ in r])[:,0].tolist()==[0, 2, 4, 6]
 
 def test_only_class():
     with pytest.raises(ValueError, match='every item'):

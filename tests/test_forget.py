@@ -100,8 +100,8 @@ def test_misspelt_argument_is_an_error(learn):
     with pytest.raises(ValueError, match='budgt: criterion'):
         learn.forget(7, budgt=0.5, progress=False)
 
-@pytest.mark.parametrize('target', ['7', 7.0, True, None])
-def test_class_must_be_an_integer(target, learn):
+@pytest.mark.parametrize('target', ['seven', 7.0, True, None])
+def test_class_must_be_known(target, learn):
     with pytest.raises(ValueError, match='the classes there are'):
         learn.forget(target, progress=False)
 
@@ -124,6 +124,39 @@ def test_goal_is_found_between_levels():
         [(torch.zeros(2, 4), torch.tensor([0, 1]))], 0, 0.1, 0.01)
     finally: F.prune_curve = old
     assert (k, ok)==(14, True)
+
+def test_few_levels_where_each_is_a_pass(monkeypatch):
+    "The same size within a sixteenth, of a fifth of the levels; and a goal met between two of them"
+    import forgetprune.forget as F
+    import pandas as pd
+    looked = []
+    def curve(model, scores, ks, cache, target, progress=False):
+        looked.extend(ks)
+        rows = [(k, 0.05 if k >= lo else 1.0, 1.0 if k <= hi else 0.2) for k in ks]
+        return pd.DataFrame(rows, columns=['k', 'target', 'retain'])
+    monkeypatch.setattr(F, 'prune_curve', curve)
+    class Odd(torch.nn.Module): # no chain, so that each level is a pass
+        def __init__(self): super().__init__(); self.net = mlp((4, 300, 300, 300, 2))
+        def forward(self, x): return self.net(x)
+    dl = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(2, 4),
+        torch.tensor([0, 1])))
+    scores = {'net.3': torch.zeros(300, 300)}
+    for lo,hi in ((7_000, 90_000), (12, 13_000), (7_000, 8_000)):
+        looked.clear()
+        k,met,_ = search_k(Odd(), scores, dl, 0, 0.1, 0.01)
+        assert met and lo <= k <= min(hi, lo*17/16+1) and len(looked) <= 22, (k, len(looked))
+
+def test_several_classes_by_name_or_number(learn):
+    a = learn.forget(['8', '3'], budget=0.1, progress=False)
+    assert (a.target, a.name, a.cut.meta['target'])==((3, 8), '3, 8', (3, 8))
+    v = a.table['validation'].target # a small network: with the budget, two classes go not quite
+    assert v['cut'] < 0.4 < 0.8 < v['random weights']
+    assert a.table['test'].target['output switched off'] < 0.05
+    for dl,part in ((learn.dls.valid, 'validation'), (learn.dls.test, 'test')):
+        assert class_accuracies(learn.model, dl, (3, 8))==tuple(a.table[part].loc['cut'])
+    a.cut.undo(learn.model)
+    b = learn.forget([3, 8], budget=0.1, progress=False)
+    assert all(torch.equal(a.cut.indices[n], b.cut.indices[n]) for n in a.cut.indices)
 
 def test_given_k_and_own_criterion(learn):
     def mine(model, target, rest, layers=None):

@@ -103,3 +103,71 @@ def test_which_one_is_the_gate():
     m = Gated()
     f, = ffns(m)
     assert f.gate is m.a and f.up is m.b
+
+tv = pytest.importorskip('torchvision.models')
+
+@pytest.mark.parametrize('name,begin,n', [('resnet18', 'layer4.0.conv1', 5),
+    ('densenet121', 'features.denseblock4.denselayer1.conv1', 32), ('vgg11', 'classifier.0', 2),
+    ('convnext_tiny', 'features.6.1', 10)])
+def test_deep_layers_are_those_on_the_last_map(name, begin, n):
+    d = list(default_layers(getattr(tv, name)(num_classes=3)))
+    assert d[0]==begin and len(d)==n
+
+def test_a_picture_transformer_is_deep_all_over():
+    m = tv.VisionTransformer(32, 8, 2, 2, 16, 32) # its class token makes no finer map
+    assert default_layers(m)==inner(m) and len(inner(m))==6
+
+def test_layers_that_are_not_used_are_not_cut():
+    m = tv.googlenet(init_weights=False)
+    assert not [n for n in default_layers(m) if n.startswith('aux')]
+
+def test_a_learner_of_pictures_is_left_more_than_its_head():
+    vision = pytest.importorskip('fastai.vision.all')
+    d = list(default_layers(vision.create_vision_model(tv.resnet18, 3, pretrained=False)))
+    assert d[0]=='0.7.0.conv1' and d[-1]=='1.4' and len(d)==6
+
+def test_a_model_that_looks_at_numbers_is_run_with_them():
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a,self.b = nn.Conv2d(1, 2, 3, 2, 1),nn.Conv2d(2, 2, 3, 2, 1)
+            self.c,self.d = nn.Conv2d(2, 2, 3, 1, 1),nn.Linear(2, 2)
+        def forward(self, x):
+            if x.sum().item() > 1e9: return x
+            return self.d(self.c(self.b(self.a(x))).mean((2, 3)))
+    assert list(default_layers(Looks()))==['b', 'c']
+
+def test_where_no_picture_fits_convolutions_are_left_alone():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a,self.b,self.c = nn.Conv2d(1, 2, 3),nn.Conv2d(2, 2, 3),nn.Linear(2*3*7, 4)
+            self.d = nn.Linear(4, 2)
+        def forward(self, x): return self.d(self.c(self.b(self.a(x)).flatten(1)))
+    m = Odd() # reads pictures of 7 by 11
+    assert list(default_layers(m))==['c']
+
+def test_a_dry_run_leaves_no_trace():
+    m = tv.resnet18(num_classes=3).train()
+    m.fc.eval()
+    m.layer1.register_forward_hook(lambda *a: 1/0)
+    before = {n: t.clone() for n,t in m.state_dict().items()}
+    modes,r = [c.training for c in m.modules()],torch.get_rng_state()
+    default_layers(m)
+    assert [c.training for c in m.modules()]==modes and torch.equal(r, torch.get_rng_state())
+    assert all(torch.equal(t, before[n]) for n,t in m.state_dict().items())
+    assert torch.backends.mha.get_fastpath_enabled() and len(m.layer1._forward_hooks)==1
+
+def test_a_dry_run_of_shared_modules():
+    "One module in two places, one weight in two modules: all tensors are what they were"
+    m = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, 2), nn.Conv2d(4, 4, 3), nn.Flatten(),
+        nn.Linear(4*11**2, 4), nn.Linear(4, 4))
+    m[2] = m[1]
+    m[4] = nn.Sequential(nn.AdaptiveAvgPool1d(4), m[5])
+    m[5].weight = m[4][1].weight
+    before = {n: p for n,p in m.named_parameters()}
+    default_layers(m)
+    assert all(p is before[n] and p.device.type=='cpu' for n,p in m.named_parameters())
+    assert all(isinstance(p, nn.Parameter) for p in m.parameters())
+    x = torch.rand(2, 1, 28, 28)
+    assert m(x).shape==(2, 4)
