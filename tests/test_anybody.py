@@ -85,7 +85,7 @@ def pictures(path, names=('0', '3', '7', '8'), n=60):
 
 def small_cnn(n=4):
     def conv(i, o): return nn.Conv2d(i, o, 3, 2, 1), nn.BatchNorm2d(o), nn.ReLU()
-    return nn.Sequential(*conv(3, 8), *conv(8, 16), nn.Flatten(), nn.Linear(256, 64), nn.ReLU(),
+    return nn.Sequential(*conv(3, 16), *conv(16, 32), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(),
         nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, n))
 
 def image_dls(path, **kwargs):
@@ -101,7 +101,7 @@ def folder(tmp_path_factory): return pictures(tmp_path_factory.mktemp('digits'))
 
 @pytest.fixture(scope='module')
 def _seeing(folder):
-    torch.manual_seed(0); np.random.seed(0); random.seed(0)
+    torch.manual_seed(1); np.random.seed(1); random.seed(1)
     learn = quiet(Learner(image_dls(folder), small_cnn(), loss_func=CrossEntropyLossFlat()), 6,
         1e-2)
     return learn.model.state_dict()
@@ -161,7 +161,7 @@ def test_one_pass_over_the_pictures_scores_all_classes(seeing, monkeypatch):
 def test_every_criterion_reads_pictures(seeing, criterion):
     with untouched(seeing.model, *seeing.dls.loaders, weights=False):
         res = seeing.forget('7', k=50, criterion=criterion, progress=False)
-    assert len(res.cut)==100
+    assert set(res.cut.indices)=={'3', '7', '9'} and len(res.cut)==150
 
 def test_an_error_in_the_middle_is_told_as_it_is(folder, tmp_path, _seeing):
     for f in folder.rglob('*.png'):
