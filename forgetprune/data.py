@@ -570,23 +570,50 @@ def is_class(
     "Which items are of the class, or of one of the classes"
     return torch.isin(y, torch.tensor(c, device=y.device)) if isinstance(c, tuple) else y==c
 
+# %% ../nbs/01_data.ipynb #a19c0001
+def _at_once(dl):
+    "A loader of one batch with all items of `dl`, which makes them alike in its way"
+    if isinstance(dl, TorchDL) and _usual_order(dl):
+        return _torch_twin(dl, batch_size=len(dl.dataset))
+    if isinstance(dl, TfmdDL):
+        return dl.new(shuffle=False, drop_last=False, bs=dl.n, **_own_transforms(dl))
+    raise ValueError(f'dl={dl}: its items differ in shape from batch to batch, so they cannot '
+                     'be held in one tensor; pad or resize them alike')
+
+def _shapes(x):
+    parts = x if isinstance(x, tuple) else list(x.values()) if isinstance(x, dict) else [x]
+    return [getattr(t, 'shape', (None,))[1:] for t in parts]
+
+def _joined(xs):
+    "Parts of inputs, batch after batch"
+    if isinstance(xs[0], dict): return {k: torch.cat([x[k] for x in xs]) for k in xs[0]}
+    return tuple(map(torch.cat, zip(*xs))) if isinstance(xs[0], tuple) else torch.cat(xs)
+
+# %% ../nbs/01_data.ipynb #a19c0002
+def everything(
+    dl # any loader
+)->tuple: # (inputs: a tensor, a tuple or a dict of them; classes, shape (items,); items per batch)
+    "All items of `dl` in memory, as they are for validation"
+    read = list(batches(dl))
+    if not read: raise ValueError(f'dl={dl} holds no batch')
+    bs,(x,y) = n_items(read[0][0]),read[0]
+    parts = list(x.values()) if isinstance(x, dict) else x if isinstance(x, tuple) else (x,)
+    if y is None or not all(isinstance(p, torch.Tensor) for p in parts):
+        raise ValueError(f'dl={dl}: batches (x, y) of inputs and classes are needed, each a tensor')
+    if any(_shapes(x)!=_shapes(read[0][0]) for x,_ in read): read = list(batches(_at_once(dl)))
+    xs,ys = zip(*read)
+    return _joined(xs), torch.cat([as_classes(y) for y in ys]), bs
+
 # %% ../nbs/01_data.ipynb #74e00bde
 def in_memory(
     dl # a loader of (x, y) batches
 )->TensorDL: # the same items in memory, unshuffled
     "All items of `dl`, without shuffling, dropped batches or training-time augmentation"
     if isinstance(dl, TensorDL): return dl.new(shuffle=False, drop_last=False)
-    read = list(batches(dl))
-    if not read: raise ValueError(f'dl={dl} holds no batch')
-    xs,ys = zip(*read)
-    xs = [x if isinstance(x, tuple) else (x,) for x in xs]
-    if ys[0] is None or not all(isinstance(x, torch.Tensor) for x in xs[0]):
+    x,y,bs = everything(dl)
+    if isinstance(x, dict):
         raise ValueError(f'dl={dl}: batches (x, y) of inputs and classes are needed, each a tensor')
-    if len({tuple(x.shape[1:] for x in parts) for parts in xs}) > 1:
-        raise ValueError(f'dl={dl}: its items differ in shape from batch to batch, so they cannot '
-                         'be held in one tensor; pad or resize them alike')
-    ys = torch.cat([as_classes(y) for y in ys])
-    return TensorDL(TensorDataset(*map(torch.cat, zip(*xs)), ys), bs=len(read[0][1]))
+    return TensorDL(TensorDataset(*(x if isinstance(x, tuple) else (x,)), y), bs=bs)
 
 # %% ../nbs/01_data.ipynb #a19a0021
 class Part:
@@ -693,6 +720,19 @@ def _of_items(dl, at):
     if hasattr(dl.dataset, 'iloc'): return dl.new(dl.dataset.iloc[at], bs=bs) # a table
     more = dict(val_res=[dl.res[i] for i in at]) if hasattr(dl, 'res') else {}
     return dl.new(_Some(dl.dataset, at), bs=bs, **more)
+
+# %% ../nbs/01_data.ipynb #a19c0003
+def some_items(
+    dl, # a loader of fastai or PyTorch
+    n:int, # how many items
+    seed:int=0 # which
+): # a loader like `dl`, or `dl` itself if it has no more, or draws its items in a way of its own
+    "A loader of `n` random items"
+    usual = _usual_order(dl) if isinstance(dl, TorchDL) else isinstance(dl, TfmdDL)
+    if not usual or n >= len(dl.dataset): return dl
+    g = torch.Generator().manual_seed(seed)
+    at = torch.randperm(len(dl.dataset), generator=g)[:n].sort()[0].tolist()
+    with _Apart(): return _of_items(dl, at)
 
 # %% ../nbs/01_data.ipynb #a19a0026
 def _trained_without(dl, c):

@@ -10,7 +10,8 @@ import copy, json, math, shlex, sys
 from pathlib import Path
 import pandas as pd, typer
 from . import __version__
-from .audit import audit, gold_seeds
+from .audit import audit
+from .golds import gold_seeds
 from .basics import one_of, share, whole
 from .commands import app, as_table, quiet
 from .cut import Cut

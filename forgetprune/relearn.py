@@ -16,6 +16,7 @@ from .basics import unwrap
 from .data import TensorDL, class_split, in_memory
 from .layers import last_linear
 from .outputs import before_last
+from .rows import another_order
 from .training import mean_loss
 from .tuning import Until, copy_learner, recipe_of
 
@@ -110,13 +111,12 @@ def made_up(
     learn:Learner, # for its training data
     target:int, # the class
     dl=None, # see `relearn`
-    seed:int=0 # of the order of pixels
+    seed:int=0 # of the order
 )->tuple: # (items to show, items to judge by), for `relearn`
-    "A class that no network has seen: the target's own items, their values in another order"
+    "A class that no network has seen: the target's own items in another order, see `another_order`"
     shown,judged = [class_split(d, target)[0].tensors[0] for d in (learn.dls.train,
         look_dl(learn, dl))]
-    order = torch.randperm(shown[0].numel(), generator=torch.Generator().manual_seed(seed))
-    def mixed(x): return x.flatten(1)[:,order.to(x.device)].view_as(x)
+    mixed = another_order(shown, getattr(learn, 'packing', None), seed)
     return mixed(shown), mixed(judged)
 
 # %% ../nbs/14_relearning.ipynb #a18b0006

@@ -133,17 +133,35 @@ def probe(
     data = probe_data(train_dl, test_dl, target, n, seed)
     return balanced(probe_right(model, data, hidden=hidden, seed=seed))
 
+# %% ../nbs/14b_witnesses.ipynb #a19e1001
+@torch.no_grad()
+def _drawn_anew(m):
+    "New values for the parameters that module `m` has itself"
+    ways = 'reset_parameters','_reset_parameters'
+    draw = next((getattr(m, n) for n in ways if hasattr(m, n)), None)
+    if draw is not None: return draw()
+    for p in m.parameters(recurse=False): # it does not say how; the same values in another order
+        p.copy_(p.flatten()[torch.randperm(p.numel()).to(p.device)].view_as(p))
+
+def _forget_that_it_is_drawn(m):
+    "Transformers marks what it has drawn, and would leave it alone"
+    for t in (m, *m.parameters(recurse=False)):
+        if hasattr(t, '_is_hf_initialized'): del t._is_hf_initialized
+
 # %% ../nbs/14b_witnesses.ipynb #02a17dce
 def reinitialised(
     model:nn.Module, # left as it was
     seed:int=0 # same seed, same weights
 )->nn.Module: # a copy
-    "The same network with new random weights"
+    "The same network with new random weights, each layer's as it draws them itself"
     res = copy.deepcopy(unwrap(model))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for m in res.modules():
-            if hasattr(m, 'reset_parameters'): m.reset_parameters()
+        if hasattr(res, '_init_weights'): # of Transformers
+            for m in res.modules(): _forget_that_it_is_drawn(m)
+            res.apply(res._init_weights)
+        else:
+            for m in res.modules(): _drawn_anew(m)
     return res
 
 # %% ../nbs/14b_witnesses.ipynb #a14b0002
