@@ -26,6 +26,7 @@ from forgetprune.relearn import *
 from forgetprune.witnesses import *
 from forgetprune.judge import *
 from forgetprune.audit_page import *
+from forgetprune.golds import *
 from forgetprune.audit import *
 from forgetprune.known import *
 from forgetprune.reading import *

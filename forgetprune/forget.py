@@ -339,7 +339,7 @@ def forget(
     target, # class to forget: its number, its name, or a list of several
     k=None, # weights to cut per layer (int) or fraction of each layer (float); searched if omitted
     criterion='maav_difference', # a name in `criteria`, or any function like them
-    layers=None, # see `layers.pick_layers`; the inner linear layers if omitted
+    layers=None, # see `layers.pick_layers`; the deep inner layers if omitted
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
     loss_func=F.cross_entropy, # of the training, for criteria that ask for it
@@ -396,7 +396,7 @@ def forget(self:Learner, # noqa: F811 the function above stays what it is
     k=None, # weights to cut per layer (int) or fraction of each layer (float); searched if omitted
     # a name in `criteria` or `schedules`, or any function like the criteria
     criterion='maav_difference',
-    layers=None, # see `layers.pick_layers`; the inner linear layers if omitted
+    layers=None, # see `layers.pick_layers`; the deep inner layers if omitted
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
     progress:bool=True, # show progress bars?

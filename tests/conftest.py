@@ -12,7 +12,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the tests of modules that have no file of tests by their name
 tested_in = dict(basics='data', figures='outputs', networks='layers', training='data',
-    watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels',
+    watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', experiments='sweep', report='cli',
     commands='cli', forget_command='cli', recycle_command='cli',

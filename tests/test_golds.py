@@ -102,7 +102,8 @@ def test_what_an_audit_asks_for(tmp_path):
     learn,make = sequence_learner()
     for kw,said in ((dict(), 'not trained in this session.*make='),
             (dict(make=3), 'make=3 must be'), (dict(make=lambda dls: 5), 'returned a int'),
-            (dict(gold=learn.model, make=make), 'one of'), (dict(make=make, target=['sea', 'wood']), 'one class at a time'),
+            (dict(gold=learn.model, make=make), 'one of'),
+            (dict(make=make, target=['sea', 'wood']), 'one class at a time'),
             (dict(make=make, target='sand'), "'sand' is unknown")):
         with pytest.raises(ValueError, match=said): audit(learn, **{'target': 'wood', **few, **kw})
 
