@@ -29,7 +29,7 @@ def test_the_verdict_is_right_or_says_that_it_cannot_tell():
     target,learn = 2,small(30)
     base = learn.model
     ref = references(learn, target, [small(s, target).model for s in (34, 35, 36)], base,
-        progress=False)
+        most=8_000, progress=False)
     cases = {n: (m, known_answers[n]) for n,m in known_cases(learn, target).items()}
     cases |= {n: (m, {'erased'}) for n,m in golden_cases(target).items()}
     scores = maav_difference(base, *class_split(learn.dls.train, target))
