@@ -290,6 +290,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'forgetprune.data.n_batches': ('data.html#n_batches', 'forgetprune/data.py'),
                                   'forgetprune.data.n_bytes': ('data.html#n_bytes', 'forgetprune/data.py'),
                                   'forgetprune.data.n_items': ('data.html#n_items', 'forgetprune/data.py'),
+                                  'forgetprune.data.parts_list': ('data.html#parts_list', 'forgetprune/data.py'),
                                   'forgetprune.data.run_in': ('data.html#run_in', 'forgetprune/data.py'),
                                   'forgetprune.data.shifts_labels': ('data.html#shifts_labels', 'forgetprune/data.py'),
                                   'forgetprune.data.show_images': ('data.html#show_images', 'forgetprune/data.py'),

@@ -404,13 +404,13 @@ def audit(
 )->Audit:
     "Is class `target` erased, or only suppressed?"
     _check_audit(repeats, goal, most, spent)
+    target = _one_class(learn, target)
     _check_in_force(learn.model, cut)
     if before is None and cut is not None and not cut.meta.get('healed'):
         before = cut.undo(copy.deepcopy(unwrap(learn.model)))
     with no_random(seed, reproducible=False):
         ref = gold if isinstance(gold, References) else references(learn, target, gold, before, dl,
             goal, most, seed, new, make, progress)
-        target = _one_class(learn, target)
         if ref.target!=target:
             raise ValueError(f'gold: these references are for class {ref.target}, not {target}')
         return _judged(learn, ref, cut, repeats, spent, progress)

@@ -580,9 +580,13 @@ def _at_once(dl):
     raise ValueError(f'dl={dl}: its items differ in shape from batch to batch, so they cannot '
                      'be held in one tensor; pad or resize them alike')
 
-def _shapes(x):
-    parts = x if isinstance(x, tuple) else list(x.values()) if isinstance(x, dict) else [x]
-    return [getattr(t, 'shape', (None,))[1:] for t in parts]
+def parts_list(
+    x # inputs of a batch: a tensor, a tuple or a dict
+)->list: # of the tensors
+    "The parts of inputs, one after the other"
+    return list(x.values()) if isinstance(x, dict) else list(x) if isinstance(x, tuple) else [x]
+
+def _shapes(x): return [getattr(t, 'shape', (None,))[1:] for t in parts_list(x)]
 
 def _joined(xs):
     "Parts of inputs, batch after batch"
@@ -597,8 +601,7 @@ def everything(
     read = list(batches(dl))
     if not read: raise ValueError(f'dl={dl} holds no batch')
     bs,(x,y) = n_items(read[0][0]),read[0]
-    parts = list(x.values()) if isinstance(x, dict) else x if isinstance(x, tuple) else (x,)
-    if y is None or not all(isinstance(p, torch.Tensor) for p in parts):
+    if y is None or not all(isinstance(p, torch.Tensor) for p in parts_list(x)):
         raise ValueError(f'dl={dl}: batches (x, y) of inputs and classes are needed, each a tensor')
     if any(_shapes(x)!=_shapes(read[0][0]) for x,_ in read): read = list(batches(_at_once(dl)))
     xs,ys = zip(*read)
@@ -613,7 +616,7 @@ def in_memory(
     x,y,bs = everything(dl)
     if isinstance(x, dict):
         raise ValueError(f'dl={dl}: batches (x, y) of inputs and classes are needed, each a tensor')
-    return TensorDL(TensorDataset(*(x if isinstance(x, tuple) else (x,)), y), bs=bs)
+    return TensorDL(TensorDataset(*parts_list(x), y), bs=bs)
 
 # %% ../nbs/01_data.ipynb #a19a0021
 class Part:

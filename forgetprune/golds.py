@@ -16,17 +16,14 @@ from .outputs import get_gold
 from .witnesses import reinitialised
 
 # %% ../nbs/14g_golds.ipynb #a19e0005
-_ask_for = ('gold: {}; hand in golds (gold=[...]), or a function that trains one, '
-    'make=lambda dls: ..., which gets the loaders without the class and returns a model or a '
-    'Learner')
-
 def _as_it_was(learn):
     "Epochs and highest learning rate of the last training of a Learner"
     epochs = getattr(learn, 'n_epoch', None)
     lrs = getattr(getattr(learn, 'recorder', None), 'lrs', [])
     if epochs and len(lrs): return epochs, float(max(lrs))
-    raise ValueError(_ask_for.format('this Learner was not trained in this session, so it is not '
-        'known for how long'))
+    raise ValueError('gold: this Learner was not trained in this session, so it is not known for '
+        'how long; hand in golds (gold=[...]), or a function that trains one, make=lambda dls: '
+        '..., which gets the loaders without the class and returns a model or a Learner')
 
 def trained_anew(
     learn:Learner, # trained in this session; left as it was

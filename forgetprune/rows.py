@@ -15,7 +15,8 @@ from torch.utils.data import TensorDataset
 from fastai.basics import DataLoaders, Learner
 from fastai.torch_core import no_random
 from .basics import unwrap
-from .data import TensorDL, batches, everything, n_bytes, n_items, some_items, vocab_of
+from .data import (TensorDL, batches, everything, n_bytes, n_items, parts_list,
+    some_items, vocab_of)
 from .watch import logits_of
 
 # %% ../nbs/09d_rows.ipynb #a19d0005
@@ -33,18 +34,18 @@ class Packing:
         if any(not t.is_floating_point for t in self.dtypes): return torch.float64
         return max(self.dtypes, key=lambda t: torch.finfo(t).bits)
     def rows(self,
-        x # inputs: a tensor, a tuple of tensors, or a dict of them
+        x # inputs: a tuple of tensors, or a dict of them
     )->torch.Tensor: # shape (items, numbers of an item)
         "Parts to rows"
-        parts = [x[n] for n in self.names] if self.names else x if isinstance(x, tuple) else [x]
-        return torch.cat([p.flatten(1) if p.ndim > 1 else p[:,None] for p in
-            (p.to(self.dtype) for p in parts)], 1)
+        parts = [x[n] for n in self.names] if self.names else x
+        columns = [p if p.ndim > 1 else p[:,None] for p in parts]
+        return torch.cat([p.flatten(1).to(self.dtype) for p in columns], 1)
     def parts(self,
         rows:torch.Tensor # from `.rows`
     )->list: # of tensors
         "Rows to parts"
         split = zip(rows.split(self.widths, 1), self.shapes, self.dtypes)
-        return [p.reshape(-1, *s).to(t) for p,s,t in split]
+        return [p.reshape(len(rows), *s).to(t) for p,s,t in split]
     def inputs(self,
         rows:torch.Tensor # from `.rows`
     ): # what a network takes: a dict, or a tuple
@@ -148,9 +149,7 @@ def _longer(t, like, mask):
     return torch.cat([more, t] if front else [t, more], 1)
 
 # %% ../nbs/09d_rows.ipynb #a19d0015
-def _named_parts(x):
-    if isinstance(x, dict): return x
-    return dict(enumerate(x)) if isinstance(x, tuple) else {0: x}
+def _named_parts(x): return x if isinstance(x, dict) else dict(enumerate(parts_list(x)))
 
 def padded_alike(
     a, # inputs of some items
