@@ -4,15 +4,19 @@
 
 # %% auto #0
 __all__ = ['channel_criteria', 'deep_channels', 'channel_activation', 'channel_contribution', 'channel_tfidf',
-           'channel_magnitude', 'channel_random', 'channel_scores', 'channel_curve', 'head_contribution']
+           'channel_magnitude', 'channel_random', 'channel_scores', 'channel_curve', 'head_contribution',
+           'forget_channels']
 
 # %% ../nbs/12c_channels.ipynb #c12c0002
 import torch, torch.nn.functional as F
 import pandas as pd
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from .basics import bar, device_of, one_of, unwrap
-from .data import batches
+from fastai.basics import Learner
+from fastcore.basics import patch
+from .basics import bar, device_of, one_of, share as share_of, unwrap
+from .data import batches, vocab_of
+from .forget import Forgotten, asked, compared, parts_of, search_size
 from .layers import default_layers, kind, linears, step_by_step
 from .neurons import top_neurons
 from .rivals import criteria, get_scores, margin
@@ -169,12 +173,13 @@ def channel_curve(
     scores:dict, # name of channels or heads to one score each
     shares, # of each family to cut, each from 0 to 1
     dl, target:int, # see `watch.class_accuracies`
-    there:list=None # of `Channels`; found if omitted
+    there:list=None, # of `Channels`; found if omitted
+    progress:bool=False # show a progress bar?
 )->pd.DataFrame: # a row per share: `share`, `n` channels, accuracies `target` and `retain`
     "Accuracies with the highest scores of each family cut whole"
     if there is None: there = channels_of(model)+heads_of(model)
     rows = []
-    for s in shares:
+    for s in bar(list(shares), progress):
         chosen = top_neurons(scores, s)
         with whole_cut(model, chosen, there).on(model): acc = class_accuracies(model, dl, target)
         rows.append(dict(share=s, n=sum(map(len, chosen.values())), target=acc[0], retain=acc[1]))
@@ -237,3 +242,85 @@ def head_contribution(
         if not all(seen.n.values()): raise ValueError('target and rest must each hold a batch')
         res.append(seen.means())
     return {n: res[0][n]-res[1][n] for n in res[0]}
+
+# %% ../nbs/12c_channels.ipynb #c12c0051
+def _scores_of(criterion, a, there, kwargs):
+    "One score per channel, or per head"
+    if not any(isinstance(t, Heads) for t in there):
+        return channel_scores(criterion, a.model, *a.split(), there, **kwargs)
+    if not all(isinstance(t, Heads) for t in there):
+        raise ValueError('there: give channels or heads, not both; their scores are not comparable')
+    if criterion=='contribution': return head_contribution(a.model, *a.split(), there)
+    raise ValueError(f"criterion={criterion!r}: heads are scored by 'contribution' alone")
+
+_control_seed = 10007 # of the random channels beside those that are cut
+
+def _like(model, there, share):
+    "Cuts of as many channels of each family: at random, and those with the largest filters"
+    what,res = ('heads' if isinstance(there[0], Heads) else 'channels'),{}
+    scores = {f'random {what}': channel_random(model, there=there, seed=_control_seed)}
+    if what=='channels': scores[f'largest {what}'] = channel_magnitude(model, there=there)
+    for n,s in scores.items(): res[n] = whole_cut(model, top_neurons(s, share), there)
+    return res
+
+# %% ../nbs/12c_channels.ipynb #c12c0052
+_first_share = 0.02 # of the largest family: where the search begins
+
+def _share_of(a, scores, there, share):
+    "The share to cut, whether goal and budget are met, and the curve on validation data"
+    most,valid = max(map(len, there)),a.parts['validation']
+    def look(shares):
+        return channel_curve(a.model, scores, shares, valid, a.target, there,
+            a.progress).rename(columns=dict(share='k'))
+    if share is None:
+        def levels(ns): return look([n/most for n in ns]).assign(k=list(ns))
+        first = max(1, round(_first_share*most))
+        n,met,curve = search_size(levels, most, a.goal, a.budget, True, first)
+        return n/most, met, curve.assign(k=curve.k/most)
+    curve = look([0., share])
+    met = curve.target[1]<=a.goal and curve.retain[1]>=curve.retain[0]-a.budget
+    return share, bool(met), curve
+
+# %% ../nbs/12c_channels.ipynb #c12c0053
+def forget_channels(
+    model:nn.Module, # a trained classifier, with one output per class; cut in place
+    train, # loader of training data, any: what to score by
+    valid, # loader of validation data: what to choose the size of the cut by
+    target, # class to forget: its number, its name, or a list of several
+    share:float=None, # of each family to cut, in 0..1; searched if omitted
+    criterion='contribution', # see `channel_scores`
+    there:list=None, # of `Channels`, or of `Heads`; `deep_channels(model)` if omitted
+    goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
+    budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
+    vocab=None, # names of the classes; those that loaders or model know if omitted
+    test=None, # loader of test data, which are only looked at
+    progress:bool=True, # show progress bars?
+    **kwargs # to the criterion
+)->Forgotten: # its `k` is the share
+    "Cut the channels that serve `target` most whole: sized on validation data"
+    if share is not None: share_of('share', share)
+    a = asked(model, train, valid, target, goal, budget, vocab, test, progress)
+    there = deep_channels(a.model) if there is None else [t for t in there if not t.why]
+    if not there: raise ValueError('there: nothing in it can be cut whole; see their `why`')
+    a.read()
+    scores = _scores_of(criterion, a, there, kwargs)
+    share,met,curve = _share_of(a, scores, there, share)
+    chosen = top_neurons(scores, share)
+    name = criterion if isinstance(criterion, str) else getattr(criterion, '__name__', '?')
+    cut = whole_cut(a.model, chosen, there, target=a.target, criterion=name)
+    table = compared(a.model, cut, a.target, a.parts, _like(a.model, there, share), a.last)
+    cut.apply(a.model)
+    n,what = sum(map(len, chosen.values())),'heads' if isinstance(there[0], Heads) else 'channels'
+    size = f'{n} of {sum(map(len, there))} {what}'
+    return Forgotten(cut, share, met, a.goal, budget, a.target, name, curve, table, a.name,
+                     size=size)
+
+@patch
+def forget_channels(self:Learner, # noqa: F811 the function above stays what it is
+    target, share:float=None, criterion='contribution', there:list=None, # see the function
+    goal:float=None, budget:float=0.01, progress:bool=True, **kwargs # see the function
+)->Forgotten:
+    "Cut the channels that serve `target` most whole: sized on validation data"
+    dls = self.dls
+    return forget_channels(self.model, dls.train, dls.valid, target, share, criterion, there, goal,
+        budget, vocab_of(dls), parts_of(dls).get('test'), progress, **kwargs)
