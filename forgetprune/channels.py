@@ -12,8 +12,8 @@ import pandas as pd
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from .basics import bar, device_of, one_of, unwrap
-from .data import batches
 from .layers import default_layers, kind, linears, step_by_step
+from .loaders import batches
 from .neurons import top_neurons
 from .rivals import criteria, get_scores, margin
 from .scores import ClassMeans, class_means, two_means

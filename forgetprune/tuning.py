@@ -17,7 +17,8 @@ from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from .basics import device_of, one_of, unwrap, whole
 from .cut import KeepCut
-from .data import TensorDL, in_memory
+from .data import TensorDL
+from .loaders import in_memory
 from .training import mean_loss
 from .watch import watching
 

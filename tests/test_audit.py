@@ -8,7 +8,7 @@ from forgetprune.witnesses import *
 from forgetprune.audit import *
 from forgetprune.tuning import *
 from forgetprune.witnesses import auc
-from forgetprune.data import class_split
+from forgetprune.classes import class_split
 from forgetprune.rivals import get_scores
 from forgetprune.cut import largest
 from forgetprune.forget import row_zeroed
