@@ -1092,6 +1092,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.tuning.Until.after_batch': ('tuning.html#until.after_batch', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.Until.after_step': ('tuning.html#until.after_step', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.Until.before_fit': ('tuning.html#until.before_fit', 'forgetprune/tuning.py'),
+                                    'forgetprune.tuning._Quick': ('tuning.html#_quick', 'forgetprune/tuning.py'),
+                                    'forgetprune.tuning._Quick.__call__': ('tuning.html#_quick.__call__', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning._fused': ('tuning.html#_fused', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning._in_order': ('tuning.html#_in_order', 'forgetprune/tuning.py'),
                                     'forgetprune.tuning.copy_learner': ('tuning.html#copy_learner', 'forgetprune/tuning.py'),
