@@ -5,6 +5,8 @@ from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from fastai.callback.training import *
 from forgetprune.data import *
+from forgetprune.loaders import *
+from forgetprune.classes import *
 from forgetprune.networks import *
 from forgetprune.layers import *
 from forgetprune.training import *

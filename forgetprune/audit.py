@@ -14,11 +14,12 @@ from fastai.basics import Learner
 from fastai.torch_core import no_random
 from .audit_page import plot_audit
 from .basics import device_of, unwrap, whole
+from .classes import class_numbers, class_split, vocab_of
 from .cut import Cut, intact
-from .data import class_numbers, class_split, in_memory, vocab_of
 from .forget import class_name, row_zeroed
 from .golds import get_golds
 from .judge import by_kind, gold_name, is_gold, verdict, verdict_rules, weigh
+from .loaders import in_memory
 from .measured import (probe_all, ratios_to_gold, readable, relearn_all,
                                   relearning_ways, witness_values)
 from .outputs import centred, over_suppression

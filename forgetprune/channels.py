@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from fastai.basics import Learner
 from fastcore.basics import patch
 from .basics import bar, device_of, one_of, share as share_of, unwrap
-from .data import batches, vocab_of
+from .classes import vocab_of
 from .forget import Forgotten, asked, compared, parts_of, search_size
 from .layers import default_layers, kind, linears, step_by_step
+from .loaders import batches
 from .neurons import top_neurons
 from .rivals import criteria, get_scores, margin
 from .scores import ClassMeans, class_means, two_means

@@ -10,10 +10,12 @@ import copy, warnings
 import pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import bar, device_of, unwrap
+from .classes import is_class
 from .cut import check_scores, largest, per_layer, top_indices, weight_of
-from .data import Kept, TensorDL, again, batches, as_classes, is_class, n_bytes
+from .data import TensorDL
 from .figures import finished, line_style
 from .layers import kind
+from .loaders import Kept, again, batches, as_classes, n_bytes
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
                                right_answers, watching)
 
@@ -80,7 +82,7 @@ def _through(mods, x):
     for m in mods: x = m(x.clone() if getattr(m, 'inplace', False) else x)
     return x
 
-# %% ../nbs/08_curve.ipynb #0d7bbfb1
+# %% ../nbs/08_curve.ipynb #0d7bbfb2
 def _split_at(model, names):
     "Modules of a `Sequential` that come before all layers in `names`, and the others"
     model = unwrap(model)
@@ -91,12 +93,14 @@ def _split_at(model, names):
     first,plain = holds.index(True) if any(holds) else 0,[m for _,m in mods]
     return plain[:first], plain[first:]
 
+# %% ../nbs/08_curve.ipynb #0d7bbfb3
 class _Below:
     "What comes out of some modules, batch by batch"
     def __init__(self, mods, dl, dev): self.mods,self.dl,self.dev = mods,dl,dev
     def __iter__(self):
         for x,y in batches(self.dl, self.dev): yield _through(self.mods, x), y
 
+# %% ../nbs/08_curve.ipynb #0d7bbfb1
 _chunk = 2048 # images whose sums are updated together
 _most_cached = 2**30 # bytes, of data that are not in memory anyway
 

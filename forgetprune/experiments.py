@@ -9,8 +9,9 @@ __all__ = ['experiments', 'forget_cell', 'audit_cell', 'recycle_cell', 'find_exp
 import importlib, warnings
 from fastai.callback.progress import *
 from .audit import audit
+from .classes import class_split
 from .curve import prune_curve
-from .data import class_split, get_dls
+from .data import get_dls
 from .layers import default_layers
 from .recycle import Recycle
 from .rivals import get_scores

@@ -14,11 +14,13 @@ from torch import nn
 from fastai.basics import Learner
 from fastcore.basics import patch
 from .basics import bar, device_of, share as share_of, unwrap
+from .classes import (Part, check_classes, class_label, class_numbers, class_split,
+                                 vocab_of)
 from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest, top_indices
-from .data import (Part, TensorDL, again, batches, check_classes, class_label,
-                              class_numbers, class_split, as_classes, in_memory, vocab_of)
+from .data import TensorDL
 from .layers import kind, last_linear, layers_of, pick_layers
+from .loaders import again, batches, as_classes, in_memory
 from .rivals import get_scores
 from .scores import magnitude, random_scores
 from .silence import heal, silencing_cut

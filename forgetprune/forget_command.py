@@ -15,7 +15,8 @@ from .golds import gold_seeds
 from .basics import one_of, share, whole
 from .commands import app, as_table, quiet
 from .cut import Cut
-from .data import class_split, datasets, get_dls, without
+from .data import datasets, get_dls
+from .classes import class_split, without
 from .figures import figure_png
 from .forget import schedules
 from .layers import pick_layers

@@ -11,7 +11,7 @@ from fastai.basics import Learner
 from fastai.callback.schedule import *
 from fastai.torch_core import no_random
 from .basics import bar, unwrap
-from .data import without
+from .classes import without
 from .outputs import get_gold
 from .witnesses import reinitialised
 

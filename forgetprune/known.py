@@ -10,8 +10,8 @@ import copy, torch
 from torch import nn
 from fastai.basics import Learner
 from .basics import unwrap
+from .classes import class_split
 from .cut import largest
-from .data import class_split
 from .forget import row_zeroed
 from .layers import kind, last_linear, linears
 from .scores import random_scores

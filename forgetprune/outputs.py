@@ -14,8 +14,8 @@ from torch import nn
 from fastai.basics import Learner
 from fastai.callback.progress import *
 from .basics import device_of
+from .classes import without
 from .cut import largest
-from .data import without
 from .figures import blue, finished, player, viridis
 from .layers import linears
 from .training import get_learner, is_squared, train

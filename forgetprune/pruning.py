@@ -10,7 +10,7 @@ import pandas as pd, torch
 from torch import nn
 from .basics import device_of, one_of, share as share_of, unwrap, whole
 from .blocks import ffns
-from .data import batches
+from .loaders import batches
 from .magnitudes import magnitudes
 from .neurons import choose_neurons, orders
 from .training import TrainingCallback

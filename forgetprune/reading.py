@@ -12,7 +12,8 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from torch.utils.data import TensorDataset
 from .basics import device_of, unwrap, whole
-from .data import TensorDL, batches
+from .data import TensorDL
+from .loaders import batches
 from .watch import feed, logits_of, watching
 
 # %% ../nbs/18_reading.ipynb #72bc99ee

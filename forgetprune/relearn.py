@@ -13,8 +13,10 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Learner
 from fastai.callback.progress import *
 from .basics import unwrap
-from .data import TensorDL, class_split, in_memory
+from .classes import class_split
+from .data import TensorDL
 from .layers import last_linear
+from .loaders import in_memory
 from .outputs import before_last
 from .rows import another_order
 from .training import mean_loss

@@ -15,8 +15,9 @@ from torch.utils.data import TensorDataset
 from fastai.basics import DataLoaders, Learner
 from fastai.torch_core import no_random
 from .basics import unwrap
-from .data import (TensorDL, batches, everything, n_bytes, n_items, parts_list,
-    some_items, vocab_of)
+from .classes import vocab_of
+from .data import TensorDL
+from .loaders import batches, everything, n_bytes, n_items, parts_list, some_items
 from .watch import logits_of
 
 # %% ../nbs/09d_rows.ipynb #a19d0005

@@ -10,8 +10,10 @@ import torch, torch.nn.functional as F
 from contextlib import suppress
 from torch import nn
 from .basics import bar, device_of, unwrap
-from .data import Part, Seen, TensorDL, batches, as_classes, n_batches, n_items
+from .classes import Part, Seen
+from .data import TensorDL
 from .layers import kind, pick_layers
+from .loaders import batches, as_classes, n_batches, n_items
 from .watch import feed, padding_of, watching
 
 # %% ../nbs/11_class_pruning.ipynb #14afa064
@@ -183,7 +185,7 @@ def two_means(
     rest, # batches of the other classes
     layers=None # see `layers.pick_layers`
 )->ClassMeans: # class 0 is the target, 1 the rest
-    "Class means of two loaders; one pass if they are parts of one, see `data.class_split`"
+    "Class means of two loaders; one pass if they are parts of one, see `classes.class_split`"
     layers = pick_layers(unwrap(model), layers)
     if isinstance(target, Part) and isinstance(rest, Part) and target.is_rest_of(rest):
         both,show = _TwoClasses(target.dl, target.c),target.progress

@@ -11,9 +11,10 @@ from torch import nn
 from functools import partial
 from fastai.basics import Learner, SGD
 from .basics import device_of, share as share_of, unwrap
+from .classes import class_split
 from .cut import Cut
-from .data import batches, class_split
 from .layers import kind, linears, pick_layers
+from .loaders import batches
 from .scores import two_means
 from .tuning import fine_tune
 from .watch import watching

@@ -12,12 +12,14 @@ from functools import partial
 import pandas as pd, torch
 from torch import nn
 from torch.utils.data import TensorDataset
-from fastai.basics import Callback, CancelFitException, DataLoaders, Learner, OptimWrapper
+from fastai.basics import (Callback, CancelFitException, DataLoaders, Learner, OptimWrapper,
+                           Recorder)
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from .basics import device_of, one_of, unwrap, whole
 from .cut import KeepCut
-from .data import TensorDL, in_memory
+from .data import TensorDL
+from .loaders import in_memory
 from .training import mean_loss
 from .watch import watching
 
@@ -92,6 +94,12 @@ def recipe_of(
     return tuning_recipes[one_of('recipe', recipe, tuning_recipes)]
 
 # %% ../nbs/09c_tuning.ipynb #1147fcda
+class _Quick(Learner):
+    "A learner that at each event calls those callbacks only that have something to do"
+    def __call__(self, event_name):
+        for cb in sorted(self.cbs, key=lambda cb: cb.order):
+            if hasattr(type(cb), event_name) or event_name in vars(cb): cb(event_name)
+
 def copy_learner(
     model:nn.Module, # left as it was
     train, # a `TensorDL` to train on
@@ -106,7 +114,9 @@ def copy_learner(
     first = TensorDataset(*(t[:1] for t in train.tensors)) # fastai validates: on one item
     one = train.new(first, shuffle=False, drop_last=False)
     dls = DataLoaders(train, one, device=device_of(net))
-    return Learner(dls, net, loss_func=loss_func, opt_func=opt_func, cbs=[*cbs, *held])
+    res = _Quick(dls, net, loss_func=loss_func, opt_func=opt_func, cbs=[*cbs, *held])
+    res.remove_cb(Recorder) # nobody asks for its losses
+    return res
 
 # %% ../nbs/09c_tuning.ipynb #4aa4fae7
 def _in_order(data, steps, bs, seed):

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from .basics import device_of, unwrap
-from .data import batches, as_classes, is_class
+from .classes import is_class
+from .loaders import batches, as_classes
 
 # %% ../nbs/06_watch.ipynb #e5156dbe
 @contextmanager

@@ -6,319 +6,14 @@
 __all__ = ['Slices', 'Channels', 'Heads', 'channels_of', 'heads_of', 'whole_cut']
 
 # %% ../nbs/09a_wiring.ipynb #c9a00002
-import os, torch, torch.nn.functional as F
+import os, torch
 from dataclasses import dataclass, field
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from fastcore.basics import patch
 from .basics import unwrap
 from .cut import Cut
-from .layers import cannot_run, dry_run, examples, is_linear, kind
+from .layers import is_linear, kind
+from .tracing import trace
 from .watch import feed, watching
-
-# %% ../nbs/09a_wiring.ipynb #c9a00011
-class _Tags:
-    "Numbers, some of which turn out to be the same"
-    def __init__(self): self.up = []
-    def new(self, n):
-        "`n` numbers that were not there yet"
-        first = len(self.up)
-        self.up += range(first, first+n)
-        return torch.arange(first, first+n)
-    def root(self, i):
-        "The number that stands for `i` and all that are the same"
-        while self.up[i]!=i: self.up[i] = i = self.up[self.up[i]]
-        return i
-    def join(self, a, b):
-        "Tags in the same place of `a` and `b` are the same from now on; -1 is nobody"
-        for i,j in set(zip(a.tolist(), b.tolist())):
-            if i < 0 or j < 0: continue
-            i,j = sorted((self.root(i), self.root(j)))
-            self.up[j] = i
-    def roots(self, t):
-        "`t` with each tag replaced by the one that stands for it"
-        roots = [self.root(i) if i >= 0 else -1 for i in t.flatten().tolist()]
-        return torch.tensor(roots, dtype=torch.long).view(t.shape)
-
-# %% ../nbs/09a_wiring.ipynb #c9a00014
-def _thin(t):
-    "`t` without the repeats that `expand` has made"
-    return t[tuple(slice(0, 1) if s==0 else slice(None) for s in t.stride())] if t.numel() else t
-
-def _one_each(t, dim):
-    "The tag of each slot along `dim`, or None if a slot holds several; -1 is nobody"
-    n,rows = t.shape[dim],_thin(t).movedim(dim, 0).flatten(1)
-    most = rows.amax(1)
-    if bool(((rows!=most[:,None]) & (rows >= 0)).any()): return None
-    return most.expand(n) if len(most)==1 else most
-
-def _along(tags, dim, shape):
-    "Tags of slots along `dim`, as a tensor of this shape"
-    view = [1]*len(shape)
-    view[dim] = -1
-    return tags.view(view).expand(shape)
-
-# %% ../nbs/09a_wiring.ipynb #c9a00021
-# what changes each number by itself
-_each = set("""relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu mish hardswish
-    hardtanh hardtanh_ hardsigmoid sigmoid sigmoid_ tanh tanh_ softplus logsigmoid threshold dropout
-    dropout1d dropout2d alpha_dropout feature_dropout clamp clamp_ clamp_min clip clone contiguous
-    detach float half double to type bfloat16 abs exp log square sqrt rsqrt pow neg hardshrink
-    softshrink positive requires_grad_ erf round __pow__ __neg__""".split())
-# what puts two numbers together, place by place
-_two = set("""add add_ __add__ __iadd__ __radd__ sub sub_ __sub__ __isub__ __rsub__ mul mul_ __mul__
-    __imul__ __rmul__ div div_ true_divide __truediv__ __itruediv__ maximum minimum""".split())
-# what moves numbers about
-_move = set("""view reshape flatten permute transpose swapaxes swapdims movedim moveaxis squeeze
-    unsqueeze expand expand_as cat concat concatenate stack split chunk tensor_split unbind
-    __getitem__ __iter__ narrow select index_select repeat repeat_interleave tile t flip roll
-    unflatten view_as reshape_as broadcast_to adjoint t_ __get__ channel_shuffle
-    native_channel_shuffle""".split())
-# what sums up places of one channel
-_places = ('pool', 'interpolate', 'upsample')
-_sums = {'mean', 'sum', 'amax', 'amin', 'std', 'var'}
-
-# %% ../nbs/09a_wiring.ipynb #c9a00022
-@dataclass
-class _Heads:
-    "One use of attention: tags of what each head takes in, and of what it hands on"
-    queries:list # per head a tensor of tags, or None where they are not known
-    keys:list
-    values:list
-    out:list # per head a tensor of tags that only this use has
-
-# %% ../nbs/09a_wiring.ipynb #c9a00023
-class _Follow(TorchFunctionMode):
-    "Tags everything that a model computes, and notes whose each slice of its tensors is"
-    def __init__(self, names, given):
-        super().__init__()
-        self.names = names # of parameters and buffers, by their id
-        # id of a tensor to it and its tags; None: nobody's, such as what the model is given
-        self.tags,self.known = _Tags(),{id(t): (t, None) for t in given}
-        self.slots = {} # (name of a parameter or buffer, what its slots are) to their tags
-        self.why,self.fixed,self.heads = {},{},[]
-        self.blind = set() # layers that were given what is nobody's
-    def named(self, t): return None if t is None else self.names.get(id(t))
-    def refuse(self, t, why):
-        "Note why channels of these tags cannot be cut"
-        for i in t.unique().tolist() if t is not None else []: self.why.setdefault(i, why)
-    def slot(self, name, what, n):
-        "Tags of the slots of a tensor of the model, made when it is first used"
-        if (name, what) not in self.slots: self.slots[name,what] = self.tags.new(n)
-        return self.slots[name,what]
-    def tag(self, out, tags):
-        "Remember the tags of what a function has put out"
-        if isinstance(out, torch.Tensor): self.known[id(out)] = out,tags
-        elif isinstance(out, (tuple, list)):
-            every = tags if isinstance(tags, (tuple, list)) else [tags]*len(out)
-            for o,t in zip(out, every): self.tag(o, t)
-    def of(self, t): return self.known[id(t)][1]
-    def written(self, f, args):
-        "Part of a tensor is written over: what was known of it is no longer so"
-        f(*args)
-        for t in _flat(args):
-            if id(t) not in self.known: continue
-            self.refuse(self.of(t), 'a part of them is written over')
-            self.known[id(t)] = t,None
-    def __torch_function__(self, f, types, args=(), kwargs=None):
-        kwargs,name = kwargs or {},getattr(f, '__name__', '')
-        if name=='__setitem__': return self.written(f, args)
-        out = f(*args, **kwargs)
-        if name=='__iter__': out = list(out)
-        given = [a for a in _flat([*args, *kwargs.values()]) if id(a) in self.known]
-        if given and any(isinstance(o, torch.Tensor) for o in _flat([out])):
-            self.tag(out, self.follow(name, f, out, args, kwargs, given))
-        return iter(out) if name=='__iter__' else out
-
-# %% ../nbs/09a_wiring.ipynb #c9a00024
-def _flat(args):
-    "All tensors of some arguments, those in lists too"
-    res = []
-    for a in args:
-        if isinstance(a, torch.Tensor): res.append(a)
-        elif isinstance(a, (tuple, list)): res += _flat(a)
-    return res
-
-# %% ../nbs/09a_wiring.ipynb #c9a00025
-@patch
-def follow(self:_Follow, name, f, out, args, kwargs, given):
-    "Tags of `out`, a tensor or several, which function `f` made of `args`"
-    rule = _rules.get(name)
-    if rule is None and any(p in name for p in _places): rule = _pooled
-    tagged = [t for t in given if self.of(t) is not None]
-    try:
-        if rule is not None: return rule(self, out, *args, **kwargs)
-        if not tagged: return None
-        if name in _each: return self.of(tagged[0])
-        if name in _two: return _met(self, name, out, *args)
-        if name=='view': f = torch.Tensor.reshape # tags are not laid out as the numbers are
-        if name in _move: return f(*_as_tags(self, args), **_as_tags(self, kwargs))
-        if name in _sums: return _summed(self, *args, **kwargs)
-    except _Mixed as e: why = str(e)
-    except cannot_run as e: why = f'{name} ({type(e).__name__}: {e})'
-    else: why = f'{name} mixes them with others'
-    for t in tagged: self.refuse(self.of(t), why)
-    return None
-
-class _Mixed(Exception): "Tags meet that are not each other's; the text says where"
-
-# %% ../nbs/09a_wiring.ipynb #c9a00031
-def _as_tags(self, args):
-    "Arguments with tensors that are followed replaced by their tags"
-    if isinstance(args, dict): return {k: _as_tags(self, v) for k,v in args.items()}
-    if isinstance(args, (tuple, list)): return type(args)(_as_tags(self, a) for a in args)
-    if not isinstance(args, torch.Tensor) or args.dtype==torch.bool: return args
-    tags = self.of(args) if id(args) in self.known else None
-    if tags is not None: return tags
-    return torch.full(args.shape, -1) if args.is_floating_point() else args
-
-def _summed(self, x, dim=None, keepdim=False, **kw):
-    "Places of one channel are added up"
-    t = self.of(x)
-    if dim is None: raise _Mixed('all channels are added up')
-    if not torch.equal(t.amax(dim), t.amin(dim)): raise _Mixed('channels are added up')
-    return t.amax(dim, keepdim=kw.get('keepdim', keepdim))
-
-def _pooled(self, out, x, *args, **kw):
-    "Places of one channel are pooled, or made more"
-    if isinstance(out, tuple): return [_pooled(self, o, x) for o in out] # where the largest stood
-    t = self.of(x)
-    if t is None: return None
-    t = _one_each(t, 1)
-    if t is None or out.shape[1]!=x.shape[1]: raise _Mixed('pooling mixes channels')
-    return _along(t, 1, out.shape)
-
-# %% ../nbs/09a_wiring.ipynb #c9a00033
-def _met(self, name, out, a, b, *args, **kw):
-    "Two tensors are put together place by place"
-    both = [t for t in (a, b) if isinstance(t, torch.Tensor)]
-    tags = [self.of(t) if id(t) in self.known else False for t in both] # False: the model's own
-    here = [t for t in tags if isinstance(t, torch.Tensor)]
-    if any(t is None for t in tags):
-        raise _Mixed(f'something that no layer makes meets them in {name}')
-    if len(here)==1:
-        own = [t for t,g in zip(both, tags) if g is False]
-        if own and own[0].numel() > 1:
-            for i in here[0].unique().tolist(): self.fixed[i] = 'a tensor of the model meets them'
-        return here[0].expand(out.shape)
-    x,y = torch.broadcast_tensors(*[_thin(t) for t in here])
-    if not torch.equal(x, y):
-        pairs = torch.stack([x.flatten(), y.flatten()]).unique(dim=1)
-        pairs = self.tags.roots(pairs[:,(pairs >= 0).all(0)]).unique(dim=1)
-        for this in (0, 1): # a tag that meets several
-            tag,n = pairs[this].unique(return_counts=True)
-            self.refuse(tag[n > 1], f'they are spread over several channels in {name}')
-            pairs = pairs[:,~torch.isin(pairs[this], tag[n > 1])]
-        self.tags.join(*pairs)
-    x,y = torch.broadcast_tensors(*here)
-    return torch.maximum(x, y) if bool((x < 0).any()) else x
-
-# %% ../nbs/09a_wiring.ipynb #c9a00035
-def _enters(self, x, dim, name, what='in'):
-    "Tagged numbers enter a layer: note whose its inputs are"
-    t = self.of(x) if id(x) in self.known else None
-    if t is None:
-        self.blind.add(name)
-        return None
-    one = _one_each(t, dim)
-    if one is None: raise _Mixed(f'layer {name.removesuffix(".weight")!r} mixes them')
-    ins = self.slot(name, what, x.shape[dim])
-    self.tags.join(ins, one)
-    return ins
-
-def _leaves(self, weight, bias, n):
-    "Tags of the units of a layer"
-    outs = self.slot(weight, 'out', n)
-    if self.named(bias): self.tags.join(self.slot(self.named(bias), 'bias', n), outs)
-    return outs
-
-def _own(self, weight):
-    if self.named(weight): return self.named(weight)
-    raise _Mixed('a layer computes its weight from other tensors')
-
-def _conv(self, out, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    name,dim = _own(self, weight),out.ndim-3
-    ins,outs = _enters(self, x, dim, name),_leaves(self, name, bias, weight.shape[0])
-    if groups > 1 and weight.shape[1]==1 and ins is not None:
-        self.tags.join(outs, ins.repeat_interleave(len(outs)//groups))
-    return _along(outs, dim, out.shape)
-
-def _linear(self, out, x, weight, bias=None):
-    name = _own(self, weight)
-    _enters(self, x, x.ndim-1, name)
-    return _along(_leaves(self, name, bias, weight.shape[0]), out.ndim-1, out.shape)
-
-def _addmm(self, out, bias, x, weight, **kw):
-    "A layer that stores its matrix transposed, as GPT-2 does"
-    name = _own(self, weight)
-    _enters(self, x, 1, name)
-    return _along(_leaves(self, name, bias, weight.shape[1]), 1, out.shape)
-
-def _norm(self, out, x, mean=None, var=None, weight=None, bias=None, *args, **kw):
-    "A normalisation of each channel by itself"
-    t = self.of(x)
-    if t is None: return None
-    for p in (mean, var, weight, bias):
-        if self.named(p): _enters(self, x, 1, self.named(p), 'norm')
-    return t
-
-def _group_norm(self, out, x, groups, weight=None, bias=None, eps=0):
-    if self.of(x) is None: return None
-    if groups!=x.shape[1]: raise _Mixed('a normalisation of groups mixes them')
-    return _norm(self, out, x, None, None, weight, bias)
-
-def _padded(self, out, x, pad, mode='constant', value=None):
-    t = self.of(x)
-    if t is None: return None
-    if mode=='constant': return F.pad(t, pad, value=-1)
-    one = _one_each(t, 1)
-    if one is None: raise _Mixed('padding mixes them')
-    return _along(one, 1, out.shape)
-
-# %% ../nbs/09a_wiring.ipynb #c9a00037
-def _of_heads(t, dim=-3):
-    "Tags per head: those of the slots along the last dimension"
-    if t is None: return None
-    return [_one_each(h, h.ndim-1) for h in t.unbind(dim)]
-
-def _attend(self, out, q, k, v, *args, **kw):
-    n = q.shape[-3]
-    got = [_of_heads(self.of(t)) if id(t) in self.known else None for t in (q, k, v)]
-    # heads may share keys and values
-    q,k,v = [[None]*n if g is None else [h for h in g for _ in range(n//len(g))] for g in got]
-    if any(h is None for h in v): raise _Mixed('attention mixes them')
-    made = [self.tags.new(len(h)) for h in v]
-    self.heads.append(_Heads(q, k, v, made))
-    return torch.stack(made)[:,None].expand(out.shape)
-
-def _weighed(self, out, a, b):
-    "A product of two computed matrices: attention that is written out"
-    t = self.of(b) if id(b) in self.known else None
-    if a.ndim < 4 or t is None or (id(a) in self.known and self.of(a) is not None):
-        raise _Mixed('a product mixes them')
-    got = _of_heads(t)
-    if any(h is None for h in got): raise _Mixed('a product mixes them')
-    made = [self.tags.new(len(h)) for h in got]
-    self.heads.append(_Heads([None]*len(got), [None]*len(got), got, made))
-    return torch.stack(made)[:,None].expand(out.shape)
-
-# %% ../nbs/09a_wiring.ipynb #c9a00039
-def _whole_attention(self, out, query, key, value, width, heads, w_in, b_in, k0, v0, zero, p, w_out,
-                     b_out, **kw):
-    name,last = self.named(w_in),self.named(w_out)
-    if not name or not last or any(t is not None and id(t) not in self.known
-        for t in (query, key, value)): raise _Mixed('attention mixes them')
-    for t in (query, key, value): self.refuse(self.of(t), 'attention mixes them')
-    outs,ins = self.slot(name, 'out', 3*width),self.slot(last, 'in', width)
-    if self.named(b_in): self.tags.join(self.slot(self.named(b_in), 'bias', 3*width), outs)
-    parts = [outs[i*width:(i+1)*width].chunk(heads) for i in range(3)]
-    self.heads.append(_Heads(*parts, ins.chunk(heads)))
-    made = _leaves(self, last, b_out, width)
-    return _along(made, out[0].ndim-1, out[0].shape), None
-
-_rules = dict(conv2d=_conv, linear=_linear, addmm=_addmm, batch_norm=_norm, instance_norm=_norm,
-    group_norm=_group_norm, pad=_padded, scaled_dot_product_attention=_attend, matmul=_weighed,
-    __matmul__=_weighed, multi_head_attention_forward=_whole_attention)
 
 # %% ../nbs/09a_wiring.ipynb #c9a00041
 @dataclass(repr=False)
@@ -364,23 +59,6 @@ class Heads(Channels):
     "Heads of one attention, and what belongs to each: values, and inputs of the layer behind"
     word = 'heads'
 
-# %% ../nbs/09a_wiring.ipynb #c9a00043
-def _trace(model, x):
-    "Run the model and follow what its layers make; the follower"
-    given = list(examples(model)) if x is None else [x]
-    try: seen,out = dry_run(model, _Follow, given)
-    except ValueError as e:
-        raise ValueError(str(e) if x is None else
-                         str(e).replace('a made-up input; hand one in', 'this input')) from e
-    every = out.values() if isinstance(out, dict) else [out]
-    for t in _flat(every):
-        if id(t) in seen.known: seen.refuse(seen.of(t), 'they are outputs of the model')
-    for n in seen.blind: # it serves others too
-        t = seen.slots.get((n, 'in'))
-        seen.refuse(t, f'layer {n.removesuffix(".weight")!r} takes in something else, too')
-    seen.roots = {k: seen.tags.roots(t) for k,t in seen.slots.items()}
-    return seen
-
 # %% ../nbs/09a_wiring.ipynb #c9a00044
 def _parts(seen, of, whats=('out', 'bias', 'norm', 'in')):
     "The `Slices` of channels, given which root is which channel"
@@ -393,10 +71,12 @@ def _parts(seen, of, whats=('out', 'bias', 'norm', 'in')):
         if len(slots): res.append(Slices(name, what, slots, mine[slots]))
     return res
 
+# %% ../nbs/09a_wiring.ipynb #c9a00067
 def _reasons(seen, notes):
     "By root: what was noted of any of its tags"
     return {seen.tags.root(i): why for i,why in notes.items() if i >= 0}
 
+# %% ../nbs/09a_wiring.ipynb #c9a00068
 def _spatial(m): return is_linear(m) and kind(m).spatial
 
 def _families(seen):
@@ -416,7 +96,7 @@ def channels_of(
 )->list: # of `Channels`, in the order of use; those that cannot be cut say why
     "The channels of the convolutions of any model"
     model,res = unwrap(model),[]
-    seen,buffers = _trace(model, x),dict(model.named_buffers())
+    seen,buffers = trace(model, x),dict(model.named_buffers())
     why,fixed = _reasons(seen, seen.why),_reasons(seen, seen.fixed)
     for names,roots in _families(seen).items():
         made_by = [n.rpartition('.')[0] for n in names]
@@ -459,7 +139,7 @@ def heads_of(
     x=None # see `channels_of`
 )->list: # of `Heads`, in the order of use; those that cannot be cut say why
     "The attention heads of any model"
-    seen,res = _trace(unwrap(model), x),{}
+    seen,res = trace(unwrap(model), x),{}
     why = _reasons(seen, seen.why)
     for use in seen.heads:
         h = _heads_at(seen, use, why)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import device_of, unwrap
-from .data import class_split
+from .classes import class_split
 from .layers import linears
 from .outputs import centred
 from .training import is_squared, item_losses

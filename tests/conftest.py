@@ -4,14 +4,16 @@ import numpy as np, pytest, torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
 from chapters import module_of, named, nbs
 from fastai.basics import Callback
-from forgetprune.data import class_split, get_dls
+from forgetprune.classes import class_split
+from forgetprune.data import get_dls
 from forgetprune.training import get_learner
 
 # a shell that starts tests in the background has it ignored, and children would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the tests of modules that have no file of tests by their name
-tested_in = dict(basics='data', figures='outputs', networks='layers', training='data',
+tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='channels',
+    figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', experiments='sweep', report='cli',

@@ -8,11 +8,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader as TorchDL, TensorDataset, WeightedRandomSampler
 from conftest import same_state
+from forgetprune.classes import class_split, class_numbers, vocab_of, without
 from forgetprune.curve import CachedInputs, naive_curve, prune_curve
-from forgetprune.data import (batches, class_split, class_numbers, in_memory, n_items, vocab_of,
-    without)
 from forgetprune.forget import forget
 from forgetprune.layers import inner, linears
+from forgetprune.loaders import Kept, batches, in_memory, n_items
 from forgetprune.rivals import criteria
 from forgetprune.scores import class_difference, class_means, maav_difference
 from forgetprune.watch import class_accuracies, outputs_on
@@ -191,10 +191,9 @@ def test_a_learner_trains_without_a_class(seeing):
 
 def test_pictures_that_are_learned_without_end_are_not_held(seeing):
     "Where validation data take more room than there is, they are read again, and nothing changes"
-    import forgetprune.data as data
     model,scores = seeing.model,maav_difference(seeing.model, *class_split(seeing.dls.train, 2))
     a = prune_curve(model, scores, [0, 100, 400], seeing.dls.valid, 2)
-    b = prune_curve(model, scores, [0, 100, 400], data.Kept(seeing.dls.valid, most=1000), 2)
+    b = prune_curve(model, scores, [0, 100, 400], Kept(seeing.dls.valid, most=1000), 2)
     c = naive_curve(model, scores, [0, 100, 400], seeing.dls.valid, 2)
     assert a.equals(b) and a.equals(c)
 

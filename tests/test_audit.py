@@ -8,7 +8,7 @@ from forgetprune.witnesses import *
 from forgetprune.audit import *
 from forgetprune.tuning import *
 from forgetprune.witnesses import auc
-from forgetprune.data import class_split
+from forgetprune.classes import class_split
 from forgetprune.rivals import get_scores
 from forgetprune.cut import largest
 from forgetprune.forget import row_zeroed
@@ -92,12 +92,24 @@ def test_membership_of_gold_itself_is_chance(learn, digits, golds):
     assert m['losses']['auc'] > 0.95
     assert m['losses']['low'] <= m['losses']['auc'] <= m['losses']['high']
 
+def learner(digits, weights):
+    "As `learn`, for what is measured once in this file"
+    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe='adam', seed=0)
+    learn.model.load_state_dict(weights)
+    return learn
+
 @pytest.fixture(scope='module')
 def refs(digits, golds, _trained):
     "Golds measured once for all tests that only read what is found"
-    learn = get_learner(digits, dict(name='mlp', sizes=(64, 48, 40, 24, 10)), recipe='adam', seed=0)
-    learn.model.load_state_dict(_trained)
+    learn = learner(digits, _trained)
     return references(learn, 7, golds, copy.deepcopy(learn.model), progress=False)
+
+@pytest.fixture(scope='module')
+def zeroed(digits, golds, _trained):
+    "The audit of a network with its row zeroed, which measures the golds itself"
+    learn = learner(digits, _trained)
+    trained,learn.model = learn.model,row_zeroed(learn.model, 7)
+    return audit(learn, 7, golds, before=trained, progress=False, repeats=1)
 
 @pytest.mark.parametrize('name,want', [('base', 'present'), ('row', 'suppressed'),
     ('gold', 'unclear')]) # three dozen items a class: golds reach too far for *erased*
@@ -110,12 +122,11 @@ def test_known_cases(learn, refs, golds, name, want):
     assert json.loads(res.to_json())['verdict']==want
     assert len(res.plot().axes)==6
 
-def test_references_are_those_of_an_audit(learn, refs, golds):
+def test_references_are_those_of_an_audit(learn, refs, zeroed):
     "Measured apart or on the way: the same numbers"
-    trained,learn.model = learn.model,row_zeroed(learn.model, 7)
+    learn.model = row_zeroed(learn.model, 7)
     a = audit(learn, 7, refs, progress=False, repeats=1)
-    b = audit(learn, 7, golds, before=trained, progress=False, repeats=1)
-    assert a.to_dict()==b.to_dict()
+    assert a.to_dict()==zeroed.to_dict()
     with pytest.raises(ValueError, match='for class 7, not 3'): audit(learn, 3, refs)
 
 def test_head_alone_leaves_the_network_as_it_was(learn):
@@ -145,12 +156,12 @@ def test_audit_of_a_cut_knows_the_network_before(learn, sevens, golds, digits):
     assert res.table.loc[('relearning / gold', 'sgd'), 'gold']==1 and 'second gold' not in res.table
     assert {'sgd', 'adam', 'head'} <= set(res.table.loc['ratio of the two'].index)
 
-def test_before_stands_in_for_a_cut(learn, golds):
-    trained,learn.model = learn.model,row_zeroed(learn.model, 7)
-    res = audit(learn, 7, golds, before=trained, progress=False, repeats=1)
-    assert res.table.loc[('accuracy', 'target'),
-        'before'] > 0.8 and res.table.loc[('relearning / gold', 'sgd'),
-        'row zeroed']==res.table.loc[('relearning / gold', 'sgd'), 'subject']
+def test_before_stands_in_for_a_cut(learn, golds, zeroed):
+    table = zeroed.table
+    assert table.loc[('accuracy', 'target'), 'before'] > 0.8
+    back = table.loc[('relearning / gold', 'sgd')]
+    assert back['row zeroed']==back['subject']
+    learn.model = row_zeroed(learn.model, 7)
     with pytest.raises(ValueError, match='before has outputs'):
         audit(learn, 7, golds, before=mlp((64, 20, 5)), progress=False)
     with pytest.raises(ValueError, match='give the network as it was'):
@@ -158,7 +169,7 @@ def test_before_stands_in_for_a_cut(learn, golds):
 
 def test_intervals_stand_beside_the_subject(learn, golds):
     learn.model = row_zeroed(learn.model, 7)
-    res = audit(learn, 7, golds, progress=False, repeats=2)
+    res = audit(learn, 7, golds[0], progress=False, repeats=2)
     t = res.table[['subject', 'low', 'high']].dropna()
     assert len(t) >= 7 and (t.low <= t.subject+1e-9).all() and (t.subject <= t.high+1e-9).all()
     assert 'row zeroed' not in res.table and res.table.loc['answers against gold'].gold.isna().all()
@@ -231,7 +242,8 @@ def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     before,training = copy.deepcopy(learn.model.state_dict()),learn.model.training
     def stop(*a, **k): raise KeyboardInterrupt
     monkeypatch.setattr(A, 'probe_all', stop)
-    with pytest.raises(KeyboardInterrupt): A.audit(learn, 7, golds, progress=False, repeats=1)
+    with pytest.raises(KeyboardInterrupt):
+        A.audit(learn, 7, golds, progress=False, repeats=1, goal=0.3)
     assert same_state(before, learn.model.state_dict()) and learn.model.training==training
 
 def test_the_layers_below_the_head_run_over_no_more_than_asked(learn, monkeypatch):
@@ -254,7 +266,7 @@ def test_each_network_answers_each_data_set_once(learn, golds, sevens, monkeypat
     scores = get_scores('maav_difference', learn.model, *sevens)
     cut = largest(learn.model, scores, 400)
     cut.apply(learn.model)
-    res = audit(learn, 7, golds, cut, repeats=1, progress=False)
+    res = audit(learn, 7, golds, cut, repeats=1, goal=0.3, progress=False)
     assert len(read)==len(set(read))==3*len(res.attacks)
 
 def test_a_cut_that_is_not_in_force_is_refused(learn, golds, sevens):

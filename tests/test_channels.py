@@ -5,6 +5,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from conftest import same_state
 from forgetprune.channels import *
+from forgetprune.classes import *
 from forgetprune.cut import *
 from forgetprune.data import *
 from forgetprune.layers import *

@@ -3,7 +3,9 @@ import pytest, torch
 from fastai.basics import Datasets, Transform
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
 from forgetprune import data as D
+from forgetprune.classes import *
 from forgetprune.data import *
+from forgetprune.loaders import Kept
 
 @pytest.fixture
 def offline_source(monkeypatch):
@@ -176,7 +178,7 @@ def test_what_is_read_again_is_kept_only_as_a_whole():
     "A reading that was broken off keeps nothing, and takes no room"
     x = torch.arange(20.)
     dl = TorchDL(TensorDataset(x), batch_size=5)
-    kept = D.Kept(dl, most=80)
+    kept = Kept(dl, most=80)
     for _ in range(5): next(iter(kept))
     assert kept.kept is None
     for _ in range(2): assert torch.equal(torch.cat([b for b,_ in kept]), x)

@@ -2,7 +2,8 @@
 import copy
 import pytest, torch
 from forgetprune.audit import audit, references
-from forgetprune.data import class_split, get_dls, without
+from forgetprune.classes import class_split, without
+from forgetprune.data import get_dls
 from forgetprune.forget import smallest_cut
 from forgetprune.known import *
 from forgetprune.scores import maav_difference

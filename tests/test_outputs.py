@@ -2,7 +2,8 @@ import copy
 import numpy as np, pandas as pd, pytest, torch
 from torch import nn
 from conftest import same_state
-from forgetprune.data import class_split, get_dls, without
+from forgetprune.data import get_dls
+from forgetprune.classes import class_split, without
 from forgetprune.cut import Cut
 from forgetprune.rivals import get_scores
 from forgetprune.curve import naive_curve
