@@ -46,6 +46,7 @@ from forgetprune.sweep import *
 from forgetprune.seeds import *
 from forgetprune.resume import *
 from forgetprune.experiments import *
+from forgetprune.folders import *
 
 def _rebinds(name, value):
     "Is it a name of Python's, or of one of Python's modules, for something else?"
