@@ -8,24 +8,28 @@ __all__ = ['forget_command', 'audit_command']
 # %% ../nbs/34b_forget_command.ipynb #8394fad0
 import copy, json, math, shlex, sys
 from pathlib import Path
-import pandas as pd, typer
+import pandas as pd, torch, typer
+from fastai.basics import Learner
+from fastai.callback.schedule import *
 from . import __version__
 from .audit import audit
-from .golds import gold_seeds
 from .basics import one_of, share, whole
+from .classes import class_split, vocab_of, without
 from .commands import app, as_table, quiet
 from .cut import Cut
-from .data import datasets, get_dls
-from .classes import class_split, without
+from .data import datasets
 from .figures import figure_png
-from .forget import schedules
+from .forget import class_name, parts_of, schedules
+from .golds import gold_seeds
 from .layers import pick_layers
-from .networks import load_model, save_model
+from .networks import read_noted, save_model
 from .outputs import answer_counts, get_gold
 from .report import (checked_folder, plot_answers, put_files, report_html,
                                 report_section)
 from .rivals import criteria
+from .subjects import Data, class_option, data_options, given_network, subject
 from .training import get_learner, model_file, recipes, train
+from .witnesses import reinitialised
 
 # %% ../nbs/34b_forget_command.ipynb #684707a1
 def _parse_k(k):
@@ -38,35 +42,7 @@ def _parse_k(k):
         f'--k {k}: give a number of weights per layer (7000) or a fraction of each layer '
         'between 0 and 1 (0.02)')
 
-# %% ../nbs/34b_forget_command.ipynb #f67d802e
-def _opened(option, path):
-    "A network of ours and its note"
-    try: return load_model(path)
-    except ValueError as e: raise ValueError(f'{option} {e}') from None
-
-def _given_network(model, data, dls):
-    "A network from a file, that fits the data"
-    net,about = _opened('--model', model)
-    if about.get('data') not in (None, data):
-        raise ValueError(f'--model {model} was trained on {about["data"]}, but --data is {data}')
-    x = dls.one_batch()[0]
-    try: out = net.to(x.device)(x[:2])
-    except RuntimeError:
-        raise ValueError(
-            f'--model {model} does not take images of shape {tuple(x.shape[1:])}, which '
-            f'{data} has') from None
-    if out.shape[1] == dls.c: return net,about['arch']
-    raise ValueError(f'--model {model} has {out.shape[1]} outputs, but {data} has {dls.c} classes')
-
 # %% ../nbs/34b_forget_command.ipynb #d8559d0a
-def _learner(data, recipe, seed, model, path):
-    "The learner that will forget, with its network read from a file or yet to be trained"
-    bs = 32 if data=='digits' else 250 if recipe=='original' else 256
-    dls = get_dls(data, path, bs=bs, seed=seed)
-    learn = get_learner(dls, recipe=recipe, seed=seed)
-    if model is not None: learn.model,learn.arch = _given_network(model, data, dls)
-    return learn
-
 def _train(learn, bars):
     "Train, or find the network that was trained before, and say which"
     f = model_file(learn)
@@ -81,34 +57,58 @@ def _accuracies(table):
     "Accuracies by part and network, as plain values"
     def row(t, r): return dict(target=float(t.target[r]), retain=float(t.retain[r]))
     def rows(t): return {r: row(t, r) for r in t.index}
-    return {part: rows(table[part]) for part in ('validation', 'test')}
+    return {part: rows(table[part]) for part in ('validation', 'test') if part in table}
 
+def _judged_on(learn):
+    "The part on which results are shown: test data if there are any"
+    return list(parts_of(learn.dls))[-1]
+
+_no_test = (
+    'There are no test data: accuracies are those of the validation data, by which the size of '
+    'the cut was chosen, and are rather too good.')
+
+def _of_folder(learn, data):
+    "What is noted of a folder of pictures"
+    if not data.folder: return {}
+    return dict(size=data.size, bs=data.bs, classes=vocab_of(learn.dls),
+        judged_on=_judged_on(learn))
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0001
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
     per_layer = {n: dict(weights=math.prod(s), cut=len(res.cut.indices[n]))
                  for n,s in res.cut.shapes.items()}
-    return dict(version=__version__, command='forget', data=data, model=str(model) if model
+    return dict(version=__version__, command='forget', data=data.name, model=str(model) if model
         else None,
         arch=learn.arch, recipe=None if model else recipe, seed=seed, target=res.target,
         target_name=res.name, criterion=res.criterion, k=res.k, layers=list(res.cut.shapes),
         cut_weights=len(res.cut), per_layer=per_layer, goal=res.goal, budget=res.budget,
-        reached=res.reached, accuracy=_accuracies(res.table))
+        reached=res.reached, accuracy=_accuracies(res.table)) | _of_folder(learn, data)
 
 # %% ../nbs/34b_forget_command.ipynb #56f37b3d
 _controls_are = (
     'The rows below the cut are its controls: cuts of the same size at random and of the '
-    'largest weights, and the output for the class switched off, which costs nothing, '
-    'hides the class and forgets nothing.')
+    'largest weights, and the output for the class switched off (set to zero), which costs '
+    'nothing, forgets nothing, and hides the class where another output is above zero.')
+_most_bars = 20 # classes in a figure
+
+def _shown_classes(counts, vocab):
+    "Counts of the classes named most, the rest together, and their names"
+    if len(vocab) <= _most_bars: return counts, vocab
+    at = sum(counts).topk(_most_bars).indices.sort()[0]
+    few = [torch.cat([c[at], c.sum()[None]-c[at].sum()]) for c in counts]
+    return few, [*(vocab[i] for i in at.tolist()), 'all others']
 
 def _figures(res, learn, counts):
     "Name to (png, caption)"
-    name,vocab = res.name,list(map(str, learn.dls.vocab))
+    name,part = res.name,_judged_on(learn)
+    few,vocab = _shown_classes(counts, list(map(str, learn.dls.vocab)))
     curve = (
         f'Accuracy on {name!r} and on the other classes against weights cut per layer (validation '
         'data); the line marks the cut that was made.'
     )
-    named = plot_answers(*counts, vocab, f'What the network calls images of {name!r} (test data)')
-    answers = f'What the network calls test images of {name!r}, before and after.'
+    named = plot_answers(*few, vocab, f'What the network calls images of {name!r} ({part} data)')
+    answers = f'What the network calls {part} images of {name!r}, before and after.'
     return dict(curve=(figure_png(res.plot()), curve), answers=(figure_png(named), answers))
 
 # %% ../nbs/34b_forget_command.ipynb #51b5ffbc
@@ -118,7 +118,8 @@ def _page(res, result, figs):
     table = (100*res.table).round(2)
     who = dict(target=f'accuracy on {res.name}', retain='on the others')
     table.columns = [f'{part}: {who[what]} (%)' for part,what in table.columns]
-    return report_html(f'Forgetting {res.name!r}', [repr(res), table, _controls_are, *figs.values(),
+    said = [repr(res), table, _controls_are] + ([] if 'test' in res.table else [_no_test])
+    return report_html(f'Forgetting {res.name!r}', [*said, *figs.values(),
                        res.cut.summary().set_index('layer'), as_table(about)])
 
 # %% ../nbs/34b_forget_command.ipynb #0128a80f
@@ -135,21 +136,42 @@ def _write(out, res, learn, result, counts):
 # %% ../nbs/34b_forget_command.ipynb #432f6bb6
 def _print(res):
     "What `learn.forget` did, for people"
-    names = dict(target=f'{res.name!r} right (test, %)', retain='others right (test, %)')
+    part = 'test' if 'test' in res.table else 'validation'
+    names = dict(target=f'{res.name!r} right ({part}, %)', retain=f'others right ({part}, %)')
     print(res, '\n')
-    print((100*res.table['test']).round(2).rename(columns=names).to_string(na_rep=''))
+    print((100*res.table[part]).round(2).rename(columns=names).to_string(na_rep=''))
+    if part!='test': print(f'\n{_no_test}')
 
-def _audit(learn, target, cut, gold, before, bars, **kw):
+# %% ../nbs/34b_forget_command.ipynb #c19e0003
+def _making(learn, epochs, lr, bars):
+    "A function that trains a network like that of `learn` from new weights"
+    def make(dls):
+        start = reinitialised(learn.model, int(torch.randint(2**31-1, ())))
+        anew = Learner(dls, start, loss_func=learn.loss_func)
+        with quiet(anew, bars): anew.fit_one_cycle(epochs, lr)
+        return anew
+    return make
+
+def _by_recipe(learn, target, bars):
+    "Golds as the network itself was trained, kept beside the data"
+    gold = []
+    for seed in gold_seeds(learn):
+        f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
+        if not f.exists():
+            print(f'Training a network that never sees class {target}, to be kept as {f}',
+                  file=sys.stderr)
+        gold.append(get_gold(learn, target, seed, progress=bars))
+    return gold
+
+def _audit(learn, target, cut, gold, before, bars, epochs=None, lr=None, **kw):
     "Audit, saying what is trained for it"
-    if gold is None:
-        gold = []
-        for seed in gold_seeds(learn):
-            f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
-            if not f.exists():
-                print(f'Training a network that never sees class {target}, to be kept as {f}',
-                      file=sys.stderr)
-            gold.append(get_gold(learn, target, seed, progress=bars))
-    return audit(learn, target, gold, cut, before, progress=bars, **kw)
+    if gold is None and epochs is None: gold = _by_recipe(learn, target, bars)
+    if gold is not None: return audit(learn, target, gold, cut, before, progress=bars, **kw)
+    print(f'Training three networks that never see {class_name(learn.dls, target)!r}, for '
+          f'{epochs} epochs each', file=sys.stderr)
+    learn.n_epoch = epochs # what training anew costs
+    return audit(learn, target, None, cut, before, progress=bars,
+        make=_making(learn, epochs, lr, bars), **kw)
 
 # %% ../nbs/34b_forget_command.ipynb #d6d55ee1
 def _with_ends(table):
@@ -162,14 +184,16 @@ def _with_ends(table):
     return table
 
 # %% ../nbs/34b_forget_command.ipynb #7132d4f0
+def _audit_parts(found):
+    "What a page says of an audit; the figure, which is a file too"
+    png,caption = figure_png(found.plot()),(
+        'Relearning, probes, answers and membership attacks on the network, beside its controls; '
+        'bars are intervals.')
+    return [*found.reasons, *found.remarks, (png, caption), _with_ends(found.table)], png
+
 def _write_audit(out, found, result):
     "audit.json, audit.png, a section of report.html, the audit in result.json; returns their names"
-    png,page = figure_png(found.plot()),(out/'report.html').read_text(encoding='utf-8')
-    caption = (
-        'Relearning, probes, answers and membership attacks on the network, beside its controls; '
-        'bars are intervals.'
-    )
-    parts = [*found.reasons, *found.remarks, (png, caption), _with_ends(found.table)]
+    page,(parts,png) = (out/'report.html').read_text(encoding='utf-8'),_audit_parts(found)
     page = report_section(page, 'audit', f'Audit: {found.verdict}', parts)
     files = {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}
     return put_files(out, result, files, anew=False)
@@ -182,23 +206,37 @@ def _print_audit(found):
 # %% ../nbs/34b_forget_command.ipynb #32208a8f
 _most_seed = 2**31-1
 _path_help = 'Folder for data and trained networks. FORGETPRUNE_DATA, else fastai\'s, if omitted.'
+_data_help = f'Data set ({", ".join(datasets)}), or a folder of pictures: train/ and valid/ with ' \
+    'a folder per class, or such folders alone.'
+_arch_help = 'Architecture of the networks: a name of torchvision\'s (resnet18), or ' \
+    'package.module:function, which is run.'
 
+def _check_model(data, model, with_audit):
+    "What can be wrong with the network that is given"
+    if data.arch and not data.folder:
+        raise ValueError(f'--arch {data.arch} with --data {data.name}: it is for folders of '
+                         'pictures; networks of data sets say themselves what they are')
+    if data.folder and not model:
+        raise ValueError(f'--data {data.name} is a folder: give a network that was trained on it, '
+                         '--model FILE; this command does not train one')
+    if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
+    if model and with_audit:
+        raise ValueError(
+            '--audit with --model: how that network was trained is not known; run '
+            '`forgetprune audit DIR --gold FILE` afterwards, FILE being a network trained '
+            'in the same way without the class, or with --epochs N, by which such are trained'
+        )
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0004
 def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, budget):
     "What can be wrong with the options; returns the size"
-    one_of('--data', data, datasets)
     one_of('--criterion', criterion, [*criteria, *schedules])
     one_of('--recipe', recipe, recipes)
     k = _parse_k(k)
     if k is not None and criterion in schedules:
         raise ValueError(f'--k with --criterion {criterion}: it sets its own size; leave --k out')
     whole('--seed', seed, 0, _most_seed)
-    if model and not model.is_file(): raise ValueError(f'--model {model}: there is no such file')
-    if model and with_audit:
-        raise ValueError(
-            '--audit with --model: how that network was trained is not known; run '
-            '`forgetprune audit DIR --gold FILE` afterwards, FILE being a network trained '
-            'in the same way without the class'
-        )
+    _check_model(data, model, with_audit)
     if goal is not None: share('--goal', goal)
     share('--budget', budget)
     return k
@@ -206,8 +244,15 @@ def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, bud
 # %% ../nbs/34b_forget_command.ipynb #d64e5bcf
 @app.command('forget')
 def forget_command(
-    target:int=typer.Option(..., help='Class to forget, as a number.'),
-    data:str=typer.Option('mnist', help=f'Data set: {", ".join(datasets)}.'),
+    target:str=typer.Option(..., help='Class to forget: its name, or its number.'),
+    data:str=typer.Option('mnist', help=_data_help),
+    arch:str=typer.Option(None, help=_arch_help+' Needed with a folder.'),
+    model:Path=typer.Option(None,
+        help='A network to use instead of training one: weights as safetensors, or a PyTorch '
+             'checkpoint of weights. Needed with a folder.'),
+    size:int=typer.Option(None, help=f'Pictures of a folder are resized to it; {Data.size} if '
+        'omitted.'),
+    bs:int=typer.Option(None, help=f'Pictures of a folder per batch; {Data.bs} if omitted.'),
     criterion:str=typer.Option('maav_difference',
         help=f'Score to cut by: {", ".join(criteria)}; or {", ".join(schedules)}, which cuts '
              'and heals.'),
@@ -215,15 +260,12 @@ def forget_command(
         help='Weights to cut per layer (7000), or a fraction of each layer (0.02). Searched if '
              'omitted.'),
     layers:str=typer.Option(None,
-        help='Names of the layers to cut, with commas between. The inner linear layers if '
-             'omitted.'),
+        help='Names of the layers to cut, with commas between. The deep inner layers if omitted.'),
     goal:float=typer.Option(None,
         help='Highest accuracy on the target, 0 to 1. Chance if omitted.'),
     budget:float=typer.Option(0.01, help='Highest loss of accuracy on the other classes, 0 to 1.'),
     seed:int=typer.Option(0, help='Decides the split of the data and the training.'),
     recipe:str=typer.Option('sgd', help=f'How the network is trained: {", ".join(recipes)}.'),
-    model:Path=typer.Option(None,
-        help='A network written by this package (safetensors) to use instead of training one.'),
     out:Path=typer.Option(None,
         help='Folder for result.json, curve.csv, cut, pruned model, figures and report.html.'),
     path:Path=typer.Option(None, help=_path_help),
@@ -233,14 +275,15 @@ def forget_command(
     as_json:bool=typer.Option(False, '--json', help='Print the result as JSON, and nothing else.')
 ):
     "Train or load a network and make it forget one class by cutting inner weights."
+    data = data_options(data, arch, size, bs)
     k = _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, budget)
     names = [n.strip() for n in layers.split(',')] if layers else None
-    learn,bars = _learner(data, recipe, seed, model, path),sys.stdout.isatty() and not as_json
-    one_of('--target', target, range(learn.dls.c))
+    learn,bars = subject(data, seed, model, recipe, path),sys.stdout.isatty() and not as_json
+    target = class_option(target, learn.dls)
     pick_layers(learn.model, names)
     if out: out = checked_folder(out)
     if model is None: _train(learn, bars)
-    t,_ = class_split(learn.dls.test, target)
+    t,_ = class_split(parts_of(learn.dls)[_judged_on(learn)], target)
     before,trained = answer_counts(learn.model, t),copy.deepcopy(learn.model)
     drawn = dict(seed=seed) if criterion in ('random', 'output_aware') else {}
     res = learn.forget(target, k, criterion, names, goal, budget, progress=bars, **drawn)
@@ -266,38 +309,148 @@ def _read_result(folder):
         here = {k: result[k] for k in ('data', 'seed', 'target')}
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError(f'{f} is not what `forgetprune forget` writes ({e})') from None
-    about = load_model(folder/'model.safetensors')[1]
+    about = read_noted(folder/'model.safetensors')[0] or {}
     if bad := [f'{k} is {v!r} here and {about.get(k)!r} there' for k,v in here.items()
             if about.get(k)!=v]:
         raise ValueError(f'{f} does not belong to the network beside it: {", ".join(bad)}')
     return result
 
+# %% ../nbs/34b_forget_command.ipynb #c19e0006
+def _data_of_run(folder, result, data, arch):
+    "Data and architecture of a run; those that are given have the last word"
+    noted = result.get('arch')
+    if not isinstance(noted, str):
+        if data or arch: raise ValueError(f'{"--data" if data else "--arch"} {data or arch}: it is '
+            f'for runs on folders of pictures; the run in {folder} knows its own')
+        return Data(one_of(f'{folder/"result.json"}: data', result['data'], datasets), False)
+    if arch is None and ':' in noted:
+        raise ValueError(f'DIR {folder}: its network is built by {noted}, which would be run; if '
+                         f'you trust it, give --arch {shlex.quote(noted)}')
+    data = data or result['data']
+    if not Path(data).is_dir():
+        raise ValueError(f'DIR {folder}: there is no folder {data} any more; say where its '
+                         'pictures are now: --data FOLDER')
+    return data_options(str(data), arch or noted, result.get('size'), result.get('bs'))
+
 # %% ../nbs/34b_forget_command.ipynb #cf9389ff
-def _finished(folder, path):
-    "A finished run: its result, its learner with the pruned network, its cut"
+def _finished(folder, path, data=None, arch=None):
+    "A finished run: its result, its data, its learner with the pruned network, its cut"
     if missing := [f for f in _of_a_run if not (folder/f).is_file()]:
         raise ValueError(
             f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune '
             f'forget --target 7 --out {shlex.quote(str(folder))}')
     result,model = _read_result(folder),folder/'model.safetensors'
-    learn = _learner(result['data'], result.get('recipe') or 'sgd', result['seed'], model, path)
-    return result, learn, Cut.load(folder/'cut.safetensors')
+    data = _data_of_run(folder, result, data, arch)
+    learn = subject(data, result['seed'], model, result.get('recipe') or 'sgd', path, 'DIR')
+    if data.folder and result.get('classes')!=vocab_of(learn.dls):
+        raise ValueError(f'--data {data.name}: its classes are not those of the run in {folder}, '
+                         'whose outputs would be called by wrong names; give the same pictures')
+    return result, data, learn, Cut.load(folder/'cut.safetensors')
 
-def _before(learn, result, bars):
-    "The network as it was before, if it is known how it was trained"
-    if not result.get('recipe'): return None
-    base = get_learner(learn.dls, learn.arch, result['recipe'], learn.seed)
-    _train(base, bars)
-    return base.model
+def _before(learn, result, data, cut, bars):
+    "The network as it was before, if it is known how it was trained, or where it is"
+    if result.get('recipe'):
+        base = get_learner(learn.dls, learn.arch, result['recipe'], learn.seed)
+        _train(base, bars)
+        return base.model
+    there = data.folder and cut.meta.get('healed') and Path(str(result.get('model'))).is_file()
+    return given_network('model', result['model'], data, learn.dls)[0] if there else None
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0007
+def _audit_of_run(folder, o, how, bars):
+    "Judge a finished run, and add what was found to its folder"
+    for n in ('before', 'after', 'target', 'seed', 'size', 'bs', 'out'):
+        if o[n] is None: continue
+        raise ValueError(f'--{n} {o[n]}: it goes with --before and --after; with DIR, which has '
+                         'all that, leave it out')
+    result,data,learn,cut = _finished(folder, o['path'], o['data'], o['arch'])
+    target = result['target']
+    known = bool(result.get('recipe'))
+    if known and o['epochs']:
+        raise ValueError(f'--epochs {o["epochs"]}: how the network in {folder} was trained is '
+                         'known, and golds are trained so; leave --epochs out')
+    if not known and not o['gold'] and not o['epochs']:
+        raise ValueError(
+            f'DIR {folder}: its network was given with --model, so how it was trained is '
+            'not known; give --gold FILE, a network trained in the same way without class '
+            f'{result["target_name"]}, three times if you can, or --epochs N, by which three '
+            'are trained')
+    gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
+    before = _before(learn, result, data, cut, bars)
+    found = _audit(learn, target, cut, gold, before, bars, o['epochs'], o['lr'], **how)
+    added = _write_audit(checked_folder(folder), found, result | dict(audit=found.to_dict()))
+    return found, f'Added to {folder}: {added} (in the last two, a section)'
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0009
+def _pair(o):
+    "The two networks of a pair: a learner with the second, the first, the data, the class"
+    if missing := [f'--{n}' for n in ('before', 'after', 'data', 'target') if o[n] is None]:
+        raise ValueError(f'{", ".join(missing)} missing: `audit` needs DIR, which `forgetprune '
+                         'forget --out DIR` has written, or a pair of networks, by --before, '
+                         '--after, --data and --target')
+    for n in ('before', 'after'):
+        if not o[n].is_file(): raise ValueError(f'--{n} {o[n]}: there is no such file')
+    if not o['gold'] and not o['epochs']:
+        raise ValueError('--before and --after are judged beside networks that never saw the '
+            'class: give --gold FILE, three times if you can, or --epochs N, by which three are '
+            'trained')
+    data,seed = data_options(o['data'], o['arch'], o['size'], o['bs']),o['seed'] or 0
+    whole('--seed', seed, 0, _most_seed)
+    learn = subject(data, seed, o['after'], path=o['path'], option='--after')
+    before = given_network('--before', o['before'], data, learn.dls)[0]
+    return learn, before, data, class_option(o['target'], learn.dls)
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0010
+def _write_pair(out, found, learn, data, o):
+    "All files of the judging of a pair; returns their names"
+    (parts,png),part = _audit_parts(found),_judged_on(learn)
+    about = dict(version=__version__, command='audit', data=data.name, before=str(o['before']),
+        after=str(o['after']), arch=learn.arch, seed=o['seed'] or 0, target=found.target,
+        target_name=found.name, gold=[str(f) for f in o['gold']] or None, epochs=o['epochs'],
+        lr=o['lr'] if o['epochs'] else None) | _of_folder(learn, data)
+    where = f'Judged on {part} data.'
+    page = report_html(f'Is {found.name!r} erased?', [f'Audit: {found.verdict}.', where, *parts,
+        as_table(about)])
+    return put_files(out, about | dict(audit=found.to_dict()), {'report.html': page,
+        'audit.png': png, 'audit.json': found.to_json(indent=1)})
+
+def _audit_of_pair(o, how, bars):
+    "Judge a pair of networks"
+    learn,before,data,target = _pair(o)
+    gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
+    out = checked_folder(o['out']) if o['out'] else None
+    found = _audit(learn, target, None, gold, before, bars, o['epochs'], o['lr'], **how)
+    if out is None: return found, ''
+    return found, f'Written to {out}: {_write_pair(out, found, learn, data, o)}'
 
 # %% ../nbs/34b_forget_command.ipynb #06db3000
+def _check_audit_options(gold, goal, epochs, lr):
+    "What can be wrong with how it is judged"
+    for f in gold:
+        if not f.is_file(): raise ValueError(f'--gold {f}: there is no such file')
+    if not 0 < goal <= 1:
+        raise ValueError(f'--goal {goal}: give an accuracy above 0 and not above 1')
+    if gold and epochs:
+        raise ValueError(f'--epochs {epochs} with --gold: golds are handed in or trained; give one '
+                         'of the two')
+    if lr <= 0: raise ValueError(f'--lr {lr}: give a learning rate above 0')
+
+# %% ../nbs/34b_forget_command.ipynb #c19e0011
 @app.command('audit')
 def audit_command(
-    folder:Path=typer.Argument(..., metavar='DIR',
+    folder:Path=typer.Argument(None, metavar='DIR',
         help='Folder that `forgetprune forget --out DIR` has written.'),
+    before:Path=typer.Option(None, help='Instead of DIR: the network as it was (weights).'),
+    after:Path=typer.Option(None, help='The network that was made to forget, in any way.'),
+    data:str=typer.Option(None, help=_data_help+' With DIR: where its pictures are now.'),
+    arch:str=typer.Option(None, help=_arch_help),
+    target:str=typer.Option(None, help='The class: its name, or its number.'),
     gold:list[Path]=typer.Option(None,
-        help='A network trained without the class (safetensors); give it three times, with '
+        help='A network trained without the class; give it three times, with '
              'networks of other starts, to show how such networks differ. Trained if omitted.'),
+    epochs:int=typer.Option(None, min=1,
+        help='Train three such networks, by one cycle of so many epochs each.'),
+    lr:float=typer.Option(1e-3, help='Highest learning rate of that.'),
     repeats:int=typer.Option(3, min=1,
         help='How often relearning is repeated, with other orders of the images.'),
     spent:int=typer.Option(None, min=1,
@@ -306,27 +459,22 @@ def audit_command(
     goal:float=typer.Option(0.9, help='Accuracy at which the class counts as relearned, 0 to 1.'),
     most:int=typer.Option(20_000, min=1,
         help='Images of the class after which relearning gives up.'),
+    size:int=typer.Option(None, help=f'Pictures of a folder are resized to it; {Data.size} if '
+        'omitted.'),
+    bs:int=typer.Option(None, help=f'Pictures of a folder per batch; {Data.bs} if omitted.'),
+    seed:int=typer.Option(None, help='Decides the split of a folder without valid/; 0 if omitted.'),
+    out:Path=typer.Option(None, help='For a pair: folder for result.json, audit.json, audit.png '
+        'and report.html.'),
     path:Path=typer.Option(None, help=_path_help),
     as_json:bool=typer.Option(False, '--json', help='Print the audit as JSON, and nothing else.')
 ):
-    "Is the class erased, or only suppressed? Adds the answer to a finished run."
-    for f in gold or []:
-        if not f.is_file(): raise ValueError(f'--gold {f}: there is no such file')
-    if not 0 < goal <= 1:
-        raise ValueError(f'--goal {goal}: give an accuracy above 0 and not above 1')
-    result,learn,cut = _finished(folder, path)
-    if result.get('recipe') is None and not gold:
-        raise ValueError(
-            f'DIR {folder}: its network was given with --model, so how it was trained is '
-            'not known; give --gold FILE, a network trained in the same way without class '
-            f'{result["target"]}'
-        )
-    g = [_opened('--gold', f)[0].to(learn.dls.device) for f in gold] if gold else None
-    bars = sys.stdout.isatty() and not as_json
-    before,how = _before(learn, result, bars),dict(repeats=repeats, goal=goal, most=most,
-        spent=spent)
-    found = _audit(learn, result['target'], cut, g, before, bars, **how)
-    added = _write_audit(checked_folder(folder), found, result | dict(audit=found.to_dict()))
+    "Is the class erased, or only suppressed? Judges a finished run, or any two networks."
+    gold,bars = gold or [],sys.stdout.isatty() and not as_json
+    _check_audit_options(gold, goal, epochs, lr)
+    how = dict(repeats=repeats, goal=goal, most=most, spent=spent)
+    o = dict(before=before, after=after, data=data, arch=arch, target=target, gold=gold,
+        epochs=epochs, lr=lr, size=size, bs=bs, seed=seed, out=out, path=path)
+    found,where = _audit_of_run(folder, o, how, bars) if folder else _audit_of_pair(o, how, bars)
     if as_json: return print(found.to_json(indent=1))
     _print_audit(found)
-    print(f'\nAdded to {folder}: {added} (in the last two, a section)')
+    if where: print(f'\n{where}')

@@ -17,7 +17,7 @@ tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='chan
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', experiments='sweep', report='cli',
-    commands='cli', forget_command='cli', recycle_command='cli',
+    commands='cli', subjects='folders', forget_command='cli', recycle_command='cli',
     selectors='recycle')
 
 def pytest_addoption(parser):

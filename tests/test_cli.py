@@ -80,7 +80,8 @@ def test_own_model(done):
 
 @pytest.mark.parametrize('args,said', [
     ([], None), (['--help'], None), (['--version'], None),
-    (['forget'], '--target'), (['bogus'], 'bogus'), (['forget', '--target', 'seven'], 'seven'),
+    (['forget'], '--target'), (['bogus'], 'bogus'),
+    (['forget', '--target', 'seven', '--data', 'digits'], '--target seven'),
     (['forget', '--target', '10', '--data', 'digits'], '--target 10'),
     (['forget', '--target', '-1', '--data', 'digits'], '--target -1'),
     (['forget', '--target', '7', '--data', 'minst'], 'there are digits, mnist, fashion'),

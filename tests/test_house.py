@@ -68,7 +68,7 @@ def test_nothing_private_is_borrowed():
             borrowed += [(m, o, n.attr) for o in order if n.attr in has[o]]
     assert not borrowed, borrowed
 
-imported_as = {'scikit-learn': 'sklearn'}
+imported_as = {'scikit-learn': 'sklearn', 'pillow': 'PIL'}
 
 def test_what_is_required_is_used_and_what_is_used_is_required():
     cfg = ConfigParser(interpolation=None); cfg.read(repo/'settings.ini', encoding='utf-8')
@@ -126,7 +126,7 @@ def test_all_brings_only_what_says_what_it_is():
     assert all(inspect.ismodule(getattr(A, n)) for n in modules), modules
     lost = [n for m in order for n in __import__(f'forgetprune.{m}', fromlist=['x']).__all__
         if n not in names and m not in ('basics', 'figures', 'measured', 'report', 'commands',
-            'forget_command', 'recycle_command', 'cli')
+            'subjects', 'forget_command', 'recycle_command', 'cli')
         and n not in vague]
     assert not lost, lost
 
