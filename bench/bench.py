@@ -122,6 +122,73 @@ def scoring(learn, dls, rate):
         ratio=large/small, asked='about 1', limit=small,
         limit_is='the process with the model and one batch')]
 
+RESNET = MEMORY+'''
+import sys, torch
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models import resnet18
+from forgetprune.classes import class_split
+from forgetprune.scores import class_means, maav_difference
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net,n,size = resnet18(num_classes=10).eval(),int(sys.argv[2]),64
+dl = DataLoader(TensorDataset(torch.rand(n, 3, size, size), torch.arange(n)%10), batch_size=64)
+@torch.no_grad()
+def plain():
+    for x,_ in dl: net(x)
+ways = dict(plain=plain, means=lambda: class_means(net, dl, c=10),
+    call=lambda: maav_difference(net, *class_split(dl, 7)))
+'''
+
+RESNET_TIMES = RESNET+'''
+import time
+times = {w: [] for w in ways}
+for _ in range(1+int(sys.argv[1])):
+    for w,f in ways.items():
+        t = time.process_time()
+        f()
+        times[w].append(time.process_time()-t)
+print(*[min(t[1:]) for t in times.values()]) # the first of each warms up
+'''
+
+RESNET_PEAK = RESNET+'''
+plain()
+forget_peak()
+ways[sys.argv[1]]()
+print(memory('VmHWM'))
+'''
+
+def fresh(code, *args):
+    "What a process of its own prints, as numbers"
+    said = subprocess.run([sys.executable, '-W', 'ignore', '-c', code, *map(str, args)],
+        capture_output=True, text=True, check=True).stdout
+    return [float(v) for v in said.split()]
+
+def ordinary_loaders(rate, n=640, reps=5):
+    "A ResNet-18 on pictures of 64 by 64, read by PyTorch's own loader"
+    plain,means,call = fresh(RESNET_TIMES, reps, n)
+    floor,peak = fresh(RESNET_PEAK, 'plain', n)[0],fresh(RESNET_PEAK, 'means', n)[0]
+    need = n*resnet_macs(64)/rate
+    what = f'ResNet-18, {n} pictures of 64 x 64, '
+    limit = dict(limit=need, limit_is='the multiply-adds of its layers, at the rate of a large '
+        'matrix product')
+    return [
+        dict(what=what+'means of all classes / a plain forward pass', ours=means, rival=plain,
+            ratio=means/plain, asked='<= 1.15', **limit),
+        dict(what=what+'scores as a user calls them / the same', ours=call, rival=plain,
+            ratio=call/plain, asked='beside', **limit),
+        dict(what=what+'peak memory (MiB) / the same', ours=peak, rival=floor,
+            ratio=peak/floor, asked='<= 1.1', limit=floor,
+            limit_is='the process with the model, the pictures and one batch')]
+
+def resnet_macs(size):
+    "Multiply-adds of one picture in a ResNet-18"
+    from torchvision.models import resnet18
+    net,macs = resnet18(num_classes=10).eval(),[]
+    with watching(net, linears(net), lambda n,l,x,o: macs.append(
+            o[0].numel()*l.weight[0].numel())), torch.no_grad():
+        net(torch.zeros(1, 3, size, size))
+    return sum(macs)
+
 def sorting_curve(model, scores, ks, dl, target):
     "The way it is mostly written: per level a copy, a full sort of the scores, an evaluation"
     rows = []
@@ -541,7 +608,8 @@ def all_curves(learn, dls, rate, full):
     return rows
 
 def main():
-    parts = dict(scoring=lambda: scoring(learn, dls, rate), auditing=lambda: auditing(dls, rate),
+    parts = dict(scoring=lambda: scoring(learn, dls, rate),
+        ordinary_loaders=lambda: ordinary_loaders(rate), auditing=lambda: auditing(dls, rate),
         recording=recording, recycling=recycling, checkpoints=checkpoints,
         large_models=large_models,
         **(dict(accelerated=accelerated) if torch.cuda.is_available() else {}),

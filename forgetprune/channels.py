@@ -19,7 +19,7 @@ from .classes import vocab_of
 from .forget import Forgotten, asked, compared, parts_of, search_size
 from .layers import default_layers, kind, linears, step_by_step
 from .loaders import batches
-from .neurons import top_neurons
+from .neurons import neurons_of, top_neurons
 from .rivals import criteria, get_scores, margin
 from .scores import ClassMeans, class_means, two_means
 from .watch import class_accuracies, feed, padding_of, watching
@@ -31,10 +31,10 @@ def deep_channels(
     x=None # see `wiring.channels_of`
 )->list: # of `Channels`
     "Channels that can be cut and that deep layers make; those made last, where no deep layer does"
-    there = [c for c in channels_of(model, x) if not c.why]
+    there = [c for c in channels_of(model, x) if not c.why] or neurons_of(model, x)
     if not there:
         raise ValueError('model has no channels that can be cut whole; '
-                         '`wiring.channels_of` says why')
+                         '`wiring.channels_of` says why; nor has it feed-forward blocks')
     try: deep = default_layers(model)
     except ValueError: deep = {} # nothing lies between the first layer and the last
     return [c for c in there if all(n in deep for n in c.names('out'))] or there[-1:]
@@ -258,11 +258,10 @@ _control_seed = 10007 # of the random channels beside those that are cut
 
 def _like(model, there, share):
     "Cuts of as many channels of each family: at random, and those with the largest filters"
-    what,res = ('heads' if isinstance(there[0], Heads) else 'channels'),{}
+    what = there[0].word
     scores = {f'random {what}': channel_random(model, there=there, seed=_control_seed)}
-    if what=='channels': scores[f'largest {what}'] = channel_magnitude(model, there=there)
-    for n,s in scores.items(): res[n] = whole_cut(model, top_neurons(s, share), there)
-    return res
+    if what!='heads': scores[f'largest {what}'] = channel_magnitude(model, there=there)
+    return {n: whole_cut(model, top_neurons(s, share), there) for n,s in scores.items()}
 
 # %% ../nbs/12c_channels.ipynb #c12c0052
 _first_share = 0.02 # of the largest family: where the search begins
@@ -311,8 +310,7 @@ def forget_channels(
     cut = whole_cut(a.model, chosen, there, target=a.target, criterion=name)
     table = compared(a.model, cut, a.target, a.parts, _like(a.model, there, share), a.last)
     cut.apply(a.model)
-    n,what = sum(map(len, chosen.values())),'heads' if isinstance(there[0], Heads) else 'channels'
-    size = f'{n} of {sum(map(len, there))} {what}'
+    size = f'{sum(map(len, chosen.values()))} of {sum(map(len, there))} {there[0].word}'
     return Forgotten(cut, share, met, a.goal, budget, a.target, name, curve, table, a.name,
                      size=size)
 

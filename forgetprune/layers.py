@@ -232,11 +232,15 @@ def calls(
     return found, used or list(found)
 
 # %% ../nbs/03_layers.ipynb #734302e8
+# the last layer of PyTorch's attention: a function of its own uses the weights, nobody calls it
+_uncalled = nn.modules.linear.NonDynamicallyQuantizableLinear
+
 def _once(found, called):
-    "Linear layers in the order of use, tied weights once"
+    "Linear layers that are called, in the order of use, tied weights once"
     res,seen = {},set()
     for n in called:
-        if not is_linear(found[n]) or id(found[n].weight) in seen: continue
+        if not is_linear(found[n]) or isinstance(found[n], _uncalled): continue
+        if id(found[n].weight) in seen: continue
         seen.add(id(found[n].weight))
         res[n] = found[n]
     return res

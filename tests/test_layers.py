@@ -115,7 +115,7 @@ def test_deep_layers_are_those_on_the_last_map(name, begin, n):
 
 def test_a_picture_transformer_is_deep_all_over():
     m = tv.VisionTransformer(32, 8, 2, 2, 16, 32) # its class token makes no finer map
-    assert default_layers(m)==inner(m) and len(inner(m))==6
+    assert default_layers(m)==inner(m) and len(inner(m))==4 # nobody calls `out_proj`
 
 def test_layers_that_are_not_used_are_not_cut():
     m = tv.googlenet(init_weights=False)
