@@ -13,7 +13,17 @@ from test_anybody import (Bag, image_dls, padded_texts, pictures, quiet, small_c
 
 few = dict(repeats=1, most=3000, goal=0.5, progress=False)
 
-def judged(learn, target, make=None):
+@pytest.fixture
+def golds(monkeypatch):
+    "The golds that an audit has trained, to be judged as well"
+    kept = []
+    def keep(*args):
+        kept[:] = get_golds(*args)
+        return kept
+    monkeypatch.setattr('forgetprune.audit.get_golds', keep)
+    return kept
+
+def judged(learn, target, golds, make=None):
     "Networks whose answer is known, and one that was cut, judged by the same golds"
     base = copy.deepcopy(learn.model)
     cut = learn.forget(target, budget=0.1, progress=False).cut
@@ -22,7 +32,7 @@ def judged(learn, target, make=None):
             **{k: v for k,v in few.items() if k!='repeats'})
         res = {'cut': audit(learn, target, refs, cut, **few)}
     known = {'known': base, 'silent': row_zeroed(base, refs.target),
-        'gold': get_golds(learn, refs.target, make, progress=False)[0]}
+        'gold': copy.deepcopy(golds[0])}
     for n,net in known.items():
         learn.model = net
         res[n] = audit(learn, target, refs, **few)
@@ -44,21 +54,21 @@ def check(res, refs, learn, target):
     assert torch.allclose(own.sort(0)[0], held.sort(0)[0], atol=1e-4)
 
 @pytest.mark.slow
-def test_table(tmp_path):
+def test_table(tmp_path, golds):
     from fastai.tabular.all import CategoryBlock, tabular_learner
     torch.manual_seed(0)
     dls = table_dls(table(tmp_path/'digits.csv'), y_block=CategoryBlock())
     learn = quiet(tabular_learner(dls, layers=[80, 60, 40]), 5, 1e-2)
-    res,refs = judged(learn, 'seven')
+    res,refs = judged(learn, 'seven', golds)
     assert refs.data.packing.names is None and len(refs.data.packing.shapes)==2
     check(res, refs, learn, 'seven')
 
 @pytest.mark.slow
-def test_pictures(tmp_path):
+def test_pictures(tmp_path, golds):
     torch.manual_seed(0)
     learn = Learner(image_dls(pictures(tmp_path)), small_cnn(), loss_func=CrossEntropyLossFlat())
     quiet(learn, 6, 1e-2)
-    res,refs = judged(learn, '7')
+    res,refs = judged(learn, '7', golds)
     assert refs.data.packing is None
     check(res, refs, learn, '7')
 
@@ -74,9 +84,9 @@ def sequence_learner():
     return Learner(dls, make(dls), loss_func=CrossEntropyLossFlat()), make
 
 @pytest.mark.slow
-def test_sequence_classifier():
+def test_sequence_classifier(golds):
     learn,make = sequence_learner()
-    res,refs = judged(learn, 'wood', make)
+    res,refs = judged(learn, 'wood', golds, make)
     assert refs.data.packing.names==('input_ids', 'attention_mask')
     check(res, refs, learn, 'wood')
 

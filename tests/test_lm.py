@@ -137,7 +137,7 @@ def test_half_precision_does_not_wear_out(c):
     class Often:
         "The same batches, over and over"
         def __iter__(self):
-            for _ in range(150): yield from r
+            for _ in range(75): yield from r # 525 batches; sums in bfloat16 stop after some 256
     m,wide = make('gpt2').bfloat16(),make('gpt2')
     got,want = [get_scores(c, l, t, Often(), body_layers(l), loss_func=lm_loss) for l in (m, wide)]
     for n in want: assert (got[n].float()-want[n]).abs().max() < 0.1*want[n].abs().max()

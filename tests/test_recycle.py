@@ -472,29 +472,38 @@ class Whole(DistributedDL): # each process draws batches of its own
     def __iter__(self): return iter(self.dl)
     def __len__(self): return len(self.dl)
 DistributedTrainer._wrap_dl = lambda self, dl: dl if isinstance(dl, Whole) else Whole(dl, rank, 2)
-l = R.lm(41)
-l.dls.train.seed = rank
-cb = Recycle(10, 0.25, sys.argv[1], sys.argv[2], immunity=1, smooth=int(sys.argv[3]))
-with l.distrib_ctx(sync_bn=False, cpu=True):
-    with l.no_bar(), l.no_logging(): warm_fit(l, cbs=[cb])
-torch.save(dict(model=l.model.state_dict(), neurons=[e['neurons'] for e in cb.events],
-    loss=torch.stack(cb.losses)), f'{sys.argv[4]}/{rank}.pt')
+def run(select, draw, smooth):
+    l = R.lm(41)
+    l.dls.train.seed = rank
+    cb = Recycle(10, 0.25, select, draw, immunity=1, smooth=smooth)
+    with l.distrib_ctx(sync_bn=False, cpu=True):
+        with l.no_bar(), l.no_logging(): warm_fit(l, cbs=[cb])
+    torch.save(dict(model=l.model.state_dict(), neurons=[e['neurons'] for e in cb.events],
+        loss=torch.stack(cb.losses)), f'{sys.argv[1]}/{select}-{rank}.pt')
+for how in R.two_ways: run(*how)
 '''
+two_ways = [('low', 'initial', 0), ('utility', 'current', 5)]
 
-@pytest.mark.slow
-@pytest.mark.parametrize('select,draw,smooth', [('low', 'initial', 0), ('utility', 'current', 5)])
-def test_two_processes_stay_equal(select, draw, smooth, tmp_path):
+@pytest.fixture(scope='module')
+def two_processes(tmp_path_factory):
+    "A folder with what two processes that train together have found, in each way"
     pytest.importorskip('accelerate')
     import socket
+    out = tmp_path_factory.mktemp('two')
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     env = {**os.environ, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port),
         'ACCELERATE_USE_CPU': '1', 'OMP_NUM_THREADS': '1'}
-    ps = [subprocess.Popen([sys.executable, '-c', TWO, select, draw, str(smooth), str(tmp_path)],
+    ps = [subprocess.Popen([sys.executable, '-c', TWO, str(out)],
         env={**env, 'RANK': str(r), 'LOCAL_RANK': str(r)}, stderr=subprocess.PIPE, text=True)
         for r in (0, 1)]
     errs = [p.communicate(timeout=180)[1] for p in ps]
     assert all(p.returncode==0 for p in ps), errs[0][-2000:]
-    a,b = [torch.load(tmp_path/f'{r}.pt', weights_only=True) for r in (0, 1)]
+    return out
+
+@pytest.mark.slow
+@pytest.mark.parametrize('select,draw,smooth', two_ways)
+def test_two_processes_stay_equal(select, draw, smooth, two_processes):
+    a,b = [torch.load(two_processes/f'{select}-{r}.pt', weights_only=True) for r in (0, 1)]
     assert not torch.equal(a['loss'], b['loss']) # they saw different batches
     assert len(a['neurons'])==8
     assert all(torch.equal(x, y) for x, y in zip(a['neurons'], b['neurons']))

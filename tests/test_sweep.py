@@ -260,24 +260,38 @@ def test_driver_killed_at_any_moment(seed, tmp_path):
     ran = list(map(int, (tmp_path/'ran').read_text().split()))
     assert set(ran)==set(range(40)) and len(ran) <= 40+3*4 # only what was on its way is done again
 
+def here(folder, monkeypatch, *args):
+    "The command in this process and in `folder`, with the modules that are there now"
+    import io
+    from contextlib import redirect_stderr, redirect_stdout
+    from forgetprune.cli import main
+    monkeypatch.chdir(folder); monkeypatch.syspath_prepend(folder)
+    forget_modules = lambda: [sys.modules.pop(m, None) for m in ('mine', 'toy')]
+    out,err = io.StringIO(),io.StringIO()
+    forget_modules() # other tests import theirs under the same names
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as e: main([*args])
+    forget_modules()
+    return subprocess.CompletedProcess(args, e.value.code or 0, out.getvalue(), err.getvalue())
+
 @pytest.mark.slow
-def test_from_the_command_line(tmp_path):
+def test_from_the_command_line(tmp_path, monkeypatch):
     (tmp_path / 'mine.py').write_text(
         "def f(x, seed):\n    if x==2 and seed==1: raise ValueError('oh no')\n    return "
         "dict(y=x+seed)\n"
     )
     (tmp_path/'c.toml').write_text('experiment = "mine:f"\nseeds = 2\n[grid]\nx = [1, 2]\n')
-    def run(*more):
+    args = 'sweep', 'c.toml', '--store', 'a.db', '--jobs', '1'
+    def run(*more): return here(tmp_path, monkeypatch, *args, *more)
+    def started(*more): # in a process of its own, which shows warnings
         return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()',
-            'sweep', 'c.toml', '--store', 'a.db', '--jobs', '1', *more], cwd=tmp_path,
-            capture_output=True, text=True)
-    r = run()
+            *args, *more], cwd=tmp_path, capture_output=True, text=True)
+    r = started()
     assert r.returncode == 1 and '3 of 4 runs are done' in r.stdout
     assert '1 of 4 runs failed' in r.stderr and 'Traceback' not in r.stderr
     r = run()
     assert r.returncode==2 and 'already has 4 rows' in r.stderr
     (tmp_path/'mine.py').write_text('def f(x, seed): return dict(y=x+seed)\n')
-    r = run('--resume', '--json')
+    r = started('--resume', '--json')
     assert r.returncode==0 and [row['y'] for row in json.loads(r.stdout)]==[1, 2, 2, 3]
     assert 'have changed since' in r.stderr
     (tmp_path/'c.toml').write_text('experiment = "mine:g"\n')
@@ -420,7 +434,7 @@ def test_the_line_that_names_the_exception():
     )
 
 @pytest.mark.slow
-def test_the_command_says_why_runs_failed_and_writes_json(tmp_path):
+def test_the_command_says_why_runs_failed_and_writes_json(tmp_path, monkeypatch):
     (tmp_path/'toy.py').write_text("""def f(x, seed):
     if x==3: raise RuntimeError('three is too much\\nby far')
     return dict(y=float('nan') if x==1 else x, many=[1., float('nan')])
@@ -430,9 +444,8 @@ k = K()
 """)
     def run(text, *args):
         (tmp_path/'c.toml').write_text(text)
-        return subprocess.run([sys.executable, '-c', 'from forgetprune.cli import main; main()',
-            'sweep', 'c.toml', '--store', 's.db', '--jobs', '1', *args], cwd=tmp_path,
-            capture_output=True, text=True)
+        return here(tmp_path, monkeypatch, 'sweep', 'c.toml', '--store', 's.db', '--jobs', '1',
+            *args)
     r = run('experiment = "toy:f"\n[grid]\nx = [1, 2, 3]')
     assert r.returncode == 1 and '1 failed: RuntimeError: three is too much' in r.stderr
     assert '--resume' in r.stderr
