@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader as TorchDL, TensorDataset, WeightedRandomSampler
 from conftest import same_state
+from forgetprune.channels import forget_channels
 from forgetprune.classes import class_split, class_numbers, vocab_of, without
 from forgetprune.curve import CachedInputs, naive_curve, prune_curve
 from forgetprune.forget import forget
@@ -16,6 +17,7 @@ from forgetprune.loaders import Kept, batches, in_memory, n_items
 from forgetprune.rivals import criteria
 from forgetprune.scores import class_difference, class_means, maav_difference
 from forgetprune.watch import class_accuracies, outputs_on
+from forgetprune.wiring import heads_of
 
 def quiet(learn, *args):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args)
@@ -58,13 +60,13 @@ def untouched(model, *loaders, weights=True):
                 other = [k for k in set(x)-ours if not same(x[k], y[k])]
                 assert not other, other
 
-def check(res, model, state, random_keeps=0.6):
+def check(res, model, state, random_keeps=0.6, word='weights'):
     "At the goal, within the budget, the random cut not; and undone exactly"
     v = res.table['validation']
     assert res.reached and len(res.cut), res
     assert v.target['cut'] <= res.goal < v.target['as trained']
     assert v.retain['cut'] >= v.retain['as trained']-res.budget
-    assert v.target['random weights'] >= random_keeps
+    assert v.target[f'random {word}'] >= random_keeps
     assert not v.isna().any().any() and repr(res)
     res.cut.undo(model)
     assert same_state(model.state_dict(), state)
@@ -124,6 +126,30 @@ def test_pictures(seeing, target, name):
     assert class_accuracies(seeing.model, seeing.dls.valid, res.target)==tuple(
         res.table['validation'].loc['cut'])
     check(res, seeing.model, state)
+
+@pytest.mark.parametrize('criterion', ['contribution', 'activation'])
+def test_whole_channels_of_pictures(seeing, criterion):
+    state = copy.deepcopy(seeing.model.state_dict())
+    with untouched(seeing.model, *seeing.dls.loaders, weights=False):
+        res = seeing.forget_channels('7', criterion=criterion, budget=0.05, progress=False)
+    assert res.name=='7' and 'channels)' in repr(res) and 0 < res.k < 1
+    assert class_accuracies(seeing.model, seeing.dls.valid, 2)==tuple(
+        res.table['validation'].loc['cut'])
+    check(res, seeing.model, state, word='channels')
+
+def test_a_picture_transformer():
+    tv = pytest.importorskip('torchvision.models')
+    m = tv.VisionTransformer(8, 4, 1, 2, 16, 24, num_classes=3).eval()
+    torch.manual_seed(0)
+    y = torch.arange(30)%3
+    dl = TorchDL(TensorDataset(torch.rand(30, 3, 8, 8)+y[:,None,None,None], y), 10)
+    state = copy.deepcopy(m.state_dict())
+    for f,how in ((forget, dict(k=5)), (forget_channels, dict(share=0.25)),
+            (forget_channels, dict(share=0.5, there=heads_of(m)))):
+        res = f(m, dl, dl, 1, progress=False, **how)
+        assert len(res.cut)
+        res.cut.undo(m)
+        for n,t in m.state_dict().items(): assert torch.equal(t, state[n])
 
 def test_names_and_numbers_are_told_apart(seeing):
     with untouched(seeing.model, *seeing.dls.loaders):
