@@ -282,6 +282,7 @@ def _share_of(a, scores, there, share):
     return share, bool(met), curve
 
 # %% ../nbs/12c_channels.ipynb #c12c0053
+@torch.inference_mode(False)
 def forget_channels(
     model:nn.Module, # a trained classifier, with one output per class; cut in place
     train, # loader of training data, any: what to score by

@@ -88,6 +88,9 @@ def is_class(
     c # one class, or a tuple of several
 )->torch.Tensor: # truth values, shaped like `y`
     "Which items are of the class, or of one of the classes"
+    if any(isinstance(n, str) for n in (c if isinstance(c, tuple) else (c,))):
+        raise ValueError(f'target={c!r} is a name, and classes are numbers here; class_numbers('
+                         'name, vocab) says which')
     return torch.isin(y, torch.tensor(c, device=y.device)) if isinstance(c, tuple) else y==c
 
 # %% ../nbs/01c_classes.ipynb #a19a0022

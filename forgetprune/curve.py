@@ -11,7 +11,7 @@ import pandas as pd, torch, torch.nn.functional as F
 from torch import nn
 from .basics import bar, device_of, unwrap
 from .classes import is_class
-from .cut import check_scores, largest, per_layer, top_indices, weight_of
+from .cut import check_scores, largest, per_layer, top_indices, weight_of, write_at
 from .data import TensorDL
 from .figures import finished, line_style
 from .layers import kind
@@ -47,6 +47,11 @@ def _flat(m, name=''):
 
 def _is_plain(m): return (k := kind(m)) is not None and k.plain
 
+def _as_made(model):
+    "Does each module run the code of its class, without hooks and with no `forward` of its own?"
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    return not hooked and not any('forward' in vars(m) for m in model.modules())
+
 def _keeps_order(m): return type(m) in _keep_order and getattr(m, 'dim', 1) in (1, -1)
 
 # %% ../nbs/08_curve.ipynb #e440c7b1
@@ -65,7 +70,7 @@ def chain(
     "Split a `Sequential` that ends in linear layers"
     model = unwrap(model)
     if type(model) is not nn.Sequential: return None
-    if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()): return None
+    if not _as_made(model): return None
     if any(w.dtype not in _exact for w in model.parameters()): return None
     mods = list(_flat(model))
     lin = [i for i,(_,m) in enumerate(mods) if _is_plain(m)]
@@ -87,7 +92,7 @@ def _split_at(model, names):
     "Modules of a `Sequential` that come before all layers in `names`, and the others"
     model = unwrap(model)
     if type(model) is not nn.Sequential: return [], [model]
-    if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()): return [], [model]
+    if not _as_made(model): return [], [model]
     mods,cut = list(_flat(model)),{id(weight_of(model, n)) for n in names}
     holds = [any(id(p) in cut for p in m.parameters()) for _,m in mods]
     first,plain = holds.index(True) if any(holds) else 0,[m for _,m in mods]
@@ -120,7 +125,7 @@ class CachedInputs:
             features = torch.cat(xs).flatten(1)
             self.x = [c.T.contiguous() for c in features.split(chunk)] # features by images
             self.z,self.h = [{} for _ in self.x],[{0: x} for x in self.x]
-            for i in range(len(self.x)): finite(self.sums(i, len(self.links)-1))
+            for i in range(len(self.x)): finite(self.sums(i, len(self.links)-1), model)
 
     def _through_what_is_below(self, before, dev):
         "What enters the chain, and classes, by batch; None, and no chain, if it cannot be kept"
@@ -213,12 +218,12 @@ def _plan(model, scores, ks):
     return levels, [dict(zip(scores, level)) for level in zip(*falls)]
 
 # %% ../nbs/08_curve.ipynb #69d9d9e6
-def _right(run, dl, dev):
-    "Which images are right, and all classes, for outputs run(x)"
-    res = []
+def _right(run, dl, model):
+    "Which images are right, and all classes, for outputs run(x) of the model"
+    res,dev = [],device_of(model)
     for x,y in batches(dl, dev):
         y = as_classes(y)
-        res.append((right_answers(finite(logits_of(run(x))), y), y))
+        res.append((right_answers(finite(logits_of(run(x)), model), y), y))
     if not res: raise ValueError('dl holds no batch')
     return tuple(map(torch.cat, zip(*res)))
 
@@ -229,8 +234,8 @@ def _in_place(model, plan, cache, progress):
     kept = {n: w.detach().clone() for n,w in ws.items()}
     try:
         for falls in bar(plan, progress):
-            for n,idx in falls.items(): ws[n].put_(idx, ws[n].new_zeros(len(idx)))
-            yield _right(run, dl, device_of(model))
+            for n,idx in falls.items(): write_at(ws[n], idx, ws[n].new_zeros(len(idx)))
+            yield _right(run, dl, model)
     finally:
         for n,w in ws.items(): w.copy_(kept[n])
 
@@ -319,7 +324,7 @@ class _ChunkState:
             afresh = fall is not None and fall.afresh or moved is not None and moved[0] is None
             if moved is not None and not afresh:
                 self.z[i].addmm_(wt.index_select(0, moved[0]).T, moved[1])
-            if fall is not None: wt.put_(fall.at, torch.zeros_like(fall.values))
+            if fall is not None: write_at(wt, fall.at, torch.zeros_like(fall.values))
             if moved is None and not afresh and not fall.most:
                 moved = fall.rows,self.some_rows(i, fall)
             else: moved = None,self.all_rows(i, fall, afresh)
@@ -330,14 +335,14 @@ _of_outputs,_of_sums = 1e-4,1e-5 # the tolerance, as shares of the largest outpu
 
 def _fallen(wts, falls):
     "Set this level's weights to zero in the transposed weights"
-    for i,f in falls.items(): wts[i].put_(f.at, torch.zeros_like(f.values))
+    for i,f in falls.items(): write_at(wts[i], f.at, torch.zeros_like(f.values))
 
 def _levels(cache, chunk, wts, plan, first):
     "Outputs of the cut network for one chunk: levels by outputs by images"
     state = _ChunkState(cache, chunk, wts, first, set().union(*plan))
     res = torch.stack([state.level(falls).clone() for falls in plan])
     for falls in plan:
-        for i,f in falls.items(): wts[i].put_(f.at, f.values)
+        for i,f in falls.items(): write_at(wts[i], f.at, f.values)
     return res
 
 def _own_lead(out, y):

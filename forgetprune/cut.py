@@ -6,18 +6,17 @@
 __all__ = ['Cut', 'intact', 'top_indices', 'largest', 'KeepCut']
 
 # %% ../nbs/07_cut.ipynb #15d9505d
-import json, math
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 import pandas as pd, torch
 from fastai.basics import Callback
 from fastcore.basics import patch
-from safetensors.torch import save_file
 from torch import nn
 from . import __version__
-from .basics import unwrap, whole_file
+from .basics import unwrap
 from .layers import linears
-from .networks import read_noted
+from .networks import read_noted, write_noted
 
 # %% ../nbs/07_cut.ipynb #08e21b7d
 def _home(model, name):
@@ -62,6 +61,24 @@ def _flat_indices(name, i, w):
                          f'not {i[0]} to {i[-1]}')
     return i
 
+# %% ../nbs/07_cut.ipynb #c0de0701
+def write_at(
+    w:torch.Tensor, # changed in place
+    i:torch.Tensor, # flat places in it, each once
+    v:torch.Tensor # what goes there
+):
+    "`w.put_(i, v)`, also where only deterministic algorithms are allowed, which leave `put_` out"
+    if w.is_contiguous(): w.view(-1).scatter_(0, i, v)
+    else: w[torch.unravel_index(i, w.shape)] = v
+
+def _taken(name, w, i):
+    "The values at flat places `i` of a weight, refused if one is NaN or infinite"
+    v = w.take(i)
+    if v.isfinite().all(): return v
+    raise ValueError(f'model: the weight of layer {name!r} holds values that are not finite (NaN '
+                     'or infinite), which cannot be cut and put back; the network is damaged or '
+                     'its training went astray')
+
 # %% ../nbs/07_cut.ipynb #6ab157d3
 @dataclass(eq=False, repr=False)
 class Cut:
@@ -76,7 +93,7 @@ class Cut:
         "A cut of the weights at `indices` (layer name to flat indices) with the values of `model`"
         ws = {n: weight_of(model, n).detach() for n in indices}
         idx = {n: _flat_indices(n, i, ws[n]) for n,i in indices.items()}
-        values = {n: ws[n].take(i) for n,i in idx.items()}
+        values = {n: _taken(n, ws[n], i) for n,i in idx.items()}
         return cls(idx, values, {n: tuple(w.shape) for n,w in ws.items()}, meta)
 
     def __len__(self): return sum(map(len, self.indices.values()))
@@ -129,7 +146,7 @@ def apply(self:Cut,
 )->nn.Module: # the same model
     "Set the weights to zero"
     _expect(self, model, 'so undo would not restore it; use cut.retake(model).apply(model)')
-    for _,w,i,v in _pairs(self, model): w.put_(i, torch.zeros_like(v))
+    for _,w,i,v in _pairs(self, model): write_at(w, i, torch.zeros_like(v))
     return model
 
 # %% ../nbs/07_cut.ipynb #c242dbdf
@@ -148,7 +165,7 @@ def undo(self:Cut,
         taken_later=True)
     for _,w,i,v in _pairs(self, model):
         removed = (v!=0) | v.signbit() # a zero stood there already, by an earlier cut perhaps
-        w.put_(i[removed], v[removed])
+        write_at(w, i[removed], v[removed])
     return model
 
 # %% ../nbs/07_cut.ipynb #b53caeea
@@ -163,7 +180,7 @@ def on(self:Cut,
     try: yield model
     finally:
         with torch.no_grad():
-            for w,i,v in found: w.put_(i, v)
+            for w,i,v in found: write_at(w, i, v)
 
 # %% ../nbs/07_cut.ipynb #58080b92
 @patch
@@ -215,15 +232,17 @@ def save(self:Cut,
     path # file to write, whole or not at all
 ):
     "Write to a safetensors file, with layer shapes, origin and library version in its metadata"
-    t = {f'{n}.indices': i.contiguous().cpu() for n,i in self.indices.items()}
-    t |= {f'{n}.values': v.contiguous().cpu() for n,v in self.values.items()}
-    note = dict(kind='cut', format=1, version=__version__, meta=self.meta,
-                shapes={n: list(s) for n,s in self.shapes.items()})
-    with whole_file(path) as tmp: save_file(t, tmp, metadata=dict(forgetprune=json.dumps(note)))
+    t = {f'{n}.indices': i for n,i in self.indices.items()}
+    t |= {f'{n}.values': v for n,v in self.values.items()}
+    note = dict(kind='cut', format=2, version=__version__, meta=self.meta,
+                shapes={n: list(s) for n,s in self.shapes.items()},
+                dtypes={n: str(v.dtype) for n,v in self.values.items()})
+    write_noted(path, t, note)
 
-def _is_cut(i, v, size):
-    "Are these indices and values of a layer with `size` weights?"
+def _is_cut(i, v, size, dtype):
+    "Are these indices and values of a layer with `size` weights of this type?"
     if i is None or v is None or i.dtype!=torch.long or i.dim()!=1 or i.shape!=v.shape: return False
+    if str(v.dtype)!=dtype or not v.isfinite().all(): return False
     return not len(i) or bool(0 <= i[0] and i[-1] < size and (i.diff()>0).all())
 
 # %% ../nbs/07_cut.ipynb #75e6c912
@@ -232,14 +251,14 @@ def load(cls:Cut,
     path # a file from `cut.save`
 )->Cut: # on the CPU
     "Read a cut; raises `ValueError` if the file holds none"
-    note,t = read_noted(path)
-    if not isinstance(note, dict) or note.get('kind') != 'cut' or note.get('format') != 1:
+    note,t = read_noted(path, checked=True)
+    if not isinstance(note, dict) or note.get('kind') != 'cut' or note.get('format') != 2:
         raise ValueError(f'{path} holds no cut that version {__version__} can read')
     shapes = {n: tuple(s) for n,s in note['shapes'].items()}
     of = lambda what: {n: t.get(f'{n}.{what}') for n in shapes}
     idx,vals = of('indices'),of('values')
     for n,s in shapes.items():
-        if not _is_cut(idx[n], vals[n], math.prod(s)):
+        if not _is_cut(idx[n], vals[n], math.prod(s), note['dtypes'].get(n)):
             raise ValueError(f'{path} is damaged: its entries for layer {n!r} are no cut')
     return cls(idx, vals, shapes, note['meta'])
 
@@ -254,7 +273,8 @@ def to_torch_prune(self:Cut,
         'trained since; cut.retake(model) takes a cut of it')
     self.undo(model) # the originals belong under the mask
     for n,w,i,v in list(_pairs(self, model)):
-        mask = torch.ones_like(w).put_(i, torch.zeros_like(v))
+        mask = torch.ones_like(w)
+        write_at(mask, i, torch.zeros_like(v))
         prune.custom_from_mask(*_home(unwrap(model), n), mask)
     return model
 
@@ -269,7 +289,7 @@ def from_torch_prune(cls:Cut,
     if not masked:
         raise ValueError('model carries no masks of torch.nn.utils.prune on its weights')
     idx = {n: (m.weight_mask.flatten()==0).nonzero().flatten() for n,m in masked.items()}
-    values = {n: m.weight_orig.detach().take(idx[n]) for n,m in masked.items()}
+    values = {n: _taken(n, m.weight_orig.detach(), idx[n]) for n,m in masked.items()}
     return cls(idx, values, {n: tuple(m.weight_orig.shape) for n,m in masked.items()})
 
 # %% ../nbs/07_cut.ipynb #40eba0d6
@@ -347,7 +367,7 @@ class KeepCut(Callback):
     def before_fit(self): self._hold(); self.after_step()
     @torch.no_grad()
     def after_step(self):
-        for w,i in self.held: w.put_(i, w.new_zeros(len(i)))
+        for w,i in self.held: write_at(w, i, w.new_zeros(len(i)))
     def after_fit(self): self.held = []
     def _hold(self):
         ws = self.cut.weights(self.learn.model)

@@ -400,6 +400,7 @@ def asked(
     return Asked(model, train, parts, target, vocab, goal, budget, progress, layers_of(model))
 
 # %% ../nbs/12b_forget.ipynb #a19f0003
+@torch.inference_mode(False)
 def forget(
     model:nn.Module, # a trained classifier, with one output per class; cut in place
     train, # loader of training data, any: what to score by
@@ -445,6 +446,7 @@ def _by_schedule(learn, criterion, target, k, layers, goal, budget, progress, kw
     return schedules[criterion](learn, target, layers, goal, budget, progress, **kwargs)
 
 @patch
+@torch.inference_mode(False)
 def forget(self:Learner, # noqa: F811 the function above stays what it is
     target, # class to forget: its number, its name, or a list of several
     k=None, # weights to cut per layer (int) or fraction of each layer (float); searched if omitted

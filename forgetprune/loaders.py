@@ -23,7 +23,10 @@ def _each(f, x):
     if isinstance(x, Mapping): return {k: _each(f, v) for k,v in x.items() if v is not None}
     return tuple(_each(f, v) for v in x) if isinstance(x, (tuple, list)) else x
 
-def _plain(t): return t if type(t) is torch.Tensor else t.as_subclass(torch.Tensor)
+def _plain(t):
+    "A tensor of no subclass, which autograd takes too"
+    if t.is_inference() and not torch.is_inference_mode_enabled(): t = t.clone()
+    return t if type(t) is torch.Tensor else t.as_subclass(torch.Tensor)
 
 _labels = 'labels', 'label', 'target', 'targets', 'y' # what the classes in a dict are called
 

@@ -168,7 +168,7 @@ def slide_magnitudes(
 # %% ../nbs/20_magnitudes.ipynb #1901c3b6
 class MagnitudeRecorder(TrainingCallback):
     "Keeps the magnitudes of all feed-forward blocks every `every` steps, at the start and the end"
-    order = 90
+    order,looks_on = 90,True # see `training.looks_on`
     def __init__(self,
         every:int=50, # training steps between two looks
         x=None, # see `blocks.ffns`

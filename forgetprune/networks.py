@@ -6,10 +6,10 @@
 __all__ = ['archs', 'mlp', 'cnn', 'FeedForward', 'SelfAttention', 'Block', 'Encoder', 'save_model', 'read_noted', 'load_model']
 
 # %% ../nbs/02_networks.ipynb #627d4b88
-import json
+import errno, hashlib, json, os, re
 import torch, torch.nn.functional as F
 from torch import nn
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from .basics import one_of, whole_file
 
@@ -110,6 +110,36 @@ class Encoder(nn.Module):
         for b in self.blocks: h = b(h)
         return self.head(self.norm(h))
 
+# %% ../nbs/02_networks.ipynb #c0de0201
+def _checksum(note, tensors):
+    "Of a note, as JSON, and of the names, types, shapes and contents of tensors"
+    h = hashlib.sha256(note.encode())
+    for n,t in sorted(tensors.items()):
+        h.update(f'\n{n} {t.dtype} {tuple(t.shape)}\n'.encode())
+        flat = t.detach().cpu().contiguous().flatten()
+        if len(flat): h.update(flat.view(torch.uint8).numpy())
+    return h.hexdigest()
+
+def _as_os_error(e, path):
+    "What safetensors says of a disk that is full, for example, as Python says it"
+    found = re.search(r'os error (\d+)', str(e))
+    code = int(found[1]) if found else errno.EIO
+    return OSError(code, f'{os.strerror(code)}, so this was not written', str(path))
+
+def write_noted(
+    path, # file to write, whole or not at all
+    tensors:dict, # name to tensor
+    note:dict # what else should be known, as JSON can hold it
+):
+    "Write tensors and a note to a safetensors file, with a checksum of both"
+    # two names must not share memory, which safetensors refuses
+    tensors = {n: t.detach().cpu().contiguous() for n,t in tensors.items()}
+    note = json.dumps(note)
+    noted = dict(forgetprune=note, sha256=_checksum(note, tensors))
+    with whole_file(path) as tmp:
+        try: save_file(tensors, tmp, metadata=noted)
+        except SafetensorError as e: raise _as_os_error(e, path) from None
+
 # %% ../nbs/02_networks.ipynb #847ad9ae
 archs = {'mlp': mlp, 'cnn': cnn, 'encoder': Encoder}
 
@@ -120,37 +150,69 @@ def save_model(
     **about # whatever else should be known of it: data set, seed, training
 ):
     "Write weights and `arch` to a safetensors file"
-    weights = {n: t.detach().contiguous() for n,t in model.state_dict().items()}
-    note = json.dumps(dict(arch=arch, **about))
-    with whole_file(path) as tmp: save_file(weights, tmp, metadata=dict(forgetprune=note))
+    write_noted(path, model.state_dict(), dict(arch=arch, **about))
 
 # %% ../nbs/02_networks.ipynb #0b05ef69
+_known = {'forgetprune'}, {'forgetprune', 'sha256'} # what our files note; the first in 0.1.0
+
+def _checked(path, noted, tensors):
+    "The note of a file whose contents are those that were written; None if the file is not ours"
+    if 'forgetprune' not in noted and 'sha256' not in noted: return None
+    want = noted.get('sha256')
+    whole = want is None or _checksum(noted.get('forgetprune', ''), tensors)==want
+    if set(noted) in _known and whole: return json.loads(noted['forgetprune'])
+    raise ValueError(f'{path} is damaged: its contents are not those that its checksum was made '
+                     'of; take it from a copy, or make it again')
+
 def read_noted(
-    path # a safetensors file of ours
+    path, # a safetensors file of ours
+    checked:bool=False # refuse a file without a checksum?
 )->tuple: # (what was noted, or None; dict of tensors)
-    "Note and tensors of a safetensors file"
+    "Note and tensors of a safetensors file, held against their checksum"
     try:
         with safe_open(path, 'pt') as f:
-            note = json.loads((f.metadata() or {}).get('forgetprune', 'null'))
-            return note, {n: f.get_tensor(n) for n in f.keys()}
+            noted,tensors = f.metadata() or {},{n: f.get_tensor(n) for n in f.keys()}
     except FileNotFoundError:
         raise FileNotFoundError(f'path={str(path)!r}: there is no such file') from None
     except Exception as e: raise ValueError(f'{path} is not a safetensors file: {e}') from e
+    note = _checked(path, noted, tensors)
+    if note is None or not checked or 'sha256' in noted: return note, tensors
+    raise ValueError(f'{path} has no checksum, since version 0.1.0 wrote it; make it again')
 
 # %% ../nbs/02_networks.ipynb #d08fc65a
+_wrong = TypeError,ValueError,RuntimeError,KeyError,IndexError,AttributeError,ArithmeticError
+
+def _numbers(v):
+    "All whole numbers in a note, those in lists too"
+    if isinstance(v, (list, tuple)): return [n for w in v for n in _numbers(w)]
+    return [v] if isinstance(v, int) else []
+
+def _planned(kw, weights):
+    "Refuse a note that announces a network other than that of these weights, before it is built"
+    most = sum(t.numel() for t in weights.values())
+    if (big := [n for n in _numbers(list(kw.values())) if n > most]):
+        raise ValueError(f'{big[0]:,} announced, and {most:,} numbers there')
+    if kw.get('n_layers', 0) > len(weights): raise ValueError(f'{kw["n_layers"]:,} layers')
+    with torch.device('meta'): plan = archs[kw['name']](**{k: kw[k] for k in kw if k!='name'})
+    shapes = {n: tuple(t.shape) for n,t in plan.state_dict().items()}
+    if shapes!={n: tuple(t.shape) for n,t in weights.items()}:
+        raise ValueError('other names or shapes than the note makes')
+
 def load_model(
     path # a file from `save_model`
 )->tuple: # (model, in evaluation mode on the CPU; dict of what was noted)
     "Rebuild a model from its file"
     about,weights = read_noted(path)
     arch = about.get('arch') if isinstance(about, dict) else None
-    if not isinstance(arch, dict) or arch.get('name') not in archs:
+    if not isinstance(arch, dict) or str(arch.get('name')) not in archs:
         raise ValueError(f'{path} does not say how its model is built; write it with '
                          'save_model(model, path, arch=dict(name="mlp", sizes=...))')
     kw = dict(arch)
     try:
+        _planned(kw, weights)
         model = archs[kw.pop('name')](**kw)
+        for n,p in model.named_parameters(): p.data = p.data.to(weights[n].dtype)
         model.load_state_dict(weights)
-    except (TypeError, ValueError, RuntimeError) as e:
+    except _wrong as e:
         raise ValueError(f'{path}: its weights do not fit its note {arch} ({e})') from e
     return model.eval(), about

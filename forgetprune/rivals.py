@@ -78,7 +78,7 @@ def gradient_moments(
                 if d is None: continue
                 sums[name] = sums.get(name, 0) + _widened(kind(l).outer(f(d), f(h)))
     need_used(layers, sums)
-    need_finite(**sums)
+    need_finite(model, sums)
     return sums, n
 
 # %% ../nbs/11b_rivals.ipynb #a70cea23

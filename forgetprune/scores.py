@@ -14,7 +14,7 @@ from .classes import Part, Seen
 from .data import TensorDL
 from .layers import kind, pick_layers
 from .loaders import batches, as_classes, n_batches, n_items
-from .watch import feed, padding_of, watching
+from .watch import feed, not_finite, padding_of, watching
 
 # %% ../nbs/11_class_pruning.ipynb #14afa064
 class ClassMeans:
@@ -52,14 +52,12 @@ def need_used(
 
 # %% ../nbs/11_class_pruning.ipynb #75ff0d4c
 def need_finite(
-    **tensors # by layer
+    model:nn.Module, # that was run
+    sums:dict # layer name to tensor
 ):
     "Refuse sums that are not finite"
-    for n,t in tensors.items():
-        if t.isfinite().all(): continue
-        raise ValueError(
-            f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or '
-            'infinite); clean the data')
+    for n,t in sums.items():
+        if not t.isfinite().all(): not_finite(model, f'values in layer {n!r}')
 
 # %% ../nbs/11_class_pruning.ipynb #b04a4a5d
 def _summed(x, c, wide):
@@ -153,7 +151,7 @@ def class_means(
             feed(model, x)
     hook.end()
     need_used(layers, hook.sums)
-    need_finite(**hook.sums)
+    need_finite(model, hook.sums)
     return ClassMeans(layers, hook.sums, hook.counts)
 
 # %% ../nbs/11_class_pruning.ipynb #bcd05026

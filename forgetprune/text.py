@@ -7,7 +7,7 @@ __all__ = ['optimisers', 'fetch_text', 'get_text', 'Characters', 'mask_tokens', 
            'FlushDenormals', 'lm_learner', 'warm_fit', 'train_lm']
 
 # %% ../nbs/05_text.ipynb #10b6aef7
-import gzip, hashlib, re, subprocess, tempfile, urllib.request
+import contextlib, gzip, hashlib, re, subprocess, urllib.request, zlib
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -16,9 +16,10 @@ from fastai.basics import Callback, DataLoader, DataLoaders, Learner, OptimWrapp
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from .basics import one_of, share as share_of, whole, whole_file
-from .data import DataError, TensorDL, data_root, unpacked_debs
+from .data import (DataError, MemoryDataLoaders, TensorDL, data_root, download_folder,
+                              remove_left_downloads, unpacked_debs)
 from .networks import Encoder
-from .training import train
+from .training import as_made, train
 
 # %% ../nbs/05_text.ipynb #7b0151e1
 _addresses = {'kjv': 'https://www.gutenberg.org/cache/epub/10/pg10.txt',
@@ -79,29 +80,60 @@ def from_packages(name, tmp):
     why = r.stderr.decode(errors='replace').strip()[:200]
     raise DataError(f'the program `bible` failed: {why}')
 
+# a known edition has a known checksum; another one must have as many verses or characters, as many
+# different lines, and lines that begin so
 texts = {
     'kjv': dict(clean=kjv_lines, what='verses', count=lambda t: t.count('\n'), n=(31102, 31102),
+                chars=(3_900_000, 4_500_000), lines=25_000,
+                signs=('In the beginning God created', 'Jesus wept', 'The grace of our Lord Jesus'),
                 known='376f0fd8429cec6cc77659d428b2debd01f069dbfb3917776a09a36a7cfed5c4'),
     'foldoc': dict(clean=foldoc_lines, what='characters', count=len, n=(4_000_000, 8_000_000),
+                   chars=(4_000_000, 8_000_000), lines=50_000,
+                   signs=('recursion', 'kludge', 'hacker', 'Unix'),
                    known='2b6ea4eaed751a03f58e7a6bbf4d331b7448fe50161aef3d52cd74b1a9cef74c')}
 
 # %% ../nbs/05_text.ipynb #49a6faf3
+def _digest(text): return hashlib.sha256(text.encode()).hexdigest()
+
 def _sound(name, text):
-    "Is this the text called `name`?"
+    "Is this the text called `name`, in the known edition or another?"
     about = texts[name]
-    if hashlib.sha256(text.encode()).hexdigest()==about['known']: return True
-    return about['n'][0] <= about['count'](text) <= about['n'][1]
+    if _digest(text)==about['known']: return True
+    if not about['n'][0] <= about['count'](text) <= about['n'][1]: return False
+    if not about['chars'][0] <= len(text) <= about['chars'][1]: return False
+    if len(set(text.split('\n'))) < about['lines']: return False
+    return all(re.search(f'^{re.escape(s)}', text, re.M) for s in about['signs'])
+
+# %% ../nbs/05_text.ipynb #c0de0501
+def _note_of(f): return f.with_name(f'{f.name}.sha256')
+
+def _note(f, text):
+    "Write down the checksum of a text that was accepted, as `sha256sum` does"
+    with contextlib.suppress(OSError), whole_file(_note_of(f)) as t: # the folder may be read-only
+        t.write_text(f'{_digest(text)}  {f.name}\n')
 
 def _read_text(name, f):
-    "The file of a text, if it is sound"
-    text,about = f.read_text(encoding='utf-8'),texts[name]
-    if _sound(name, text): return f
-    raise DataError(f'{f} is damaged or another file: {about["count"](text):,} {about["what"]}, '
-                    f'expected {about["n"][0]:,} or more. Move it away or delete it; the next run '
-                    'fetches it again.')
+    "The file of a text, if it is sound, and what it was when it was first accepted"
+    about,note = texts[name],_note_of(f)
+    try: text = f.read_text(encoding='utf-8')
+    except (UnicodeDecodeError, IsADirectoryError) as e:
+        raise DataError(f'{f} is no text in UTF-8 ({e}). Move it away or delete it; the next run '
+                        'fetches it again.') from None
+    noted = note.read_bytes().split()[:1] if note.exists() else None
+    if noted is not None and noted!=[_digest(text).encode()]:
+        raise DataError(f'{f} is damaged or another file: its checksum is not the one in {note}. '
+                        'Delete both; the next run fetches the text again.')
+    if not _sound(name, text):
+        size = f'{about["count"](text):,} {about["what"]}'
+        raise DataError(f'{f} is damaged or another file: {size}, expected {about["n"][0]:,} or '
+                        'more, with verses or entries that every edition has. Move it away or '
+                        'delete it; the next run fetches it again.')
+    if noted is None: _note(f, text)
+    return f
 
 # %% ../nbs/05_text.ipynb #f98f6216
-_failures = (OSError, EOFError, ValueError, AttributeError, subprocess.SubprocessError)
+_failures = (OSError, EOFError, ValueError, AttributeError, zlib.error,
+             subprocess.SubprocessError)
 
 def fetch_text(
     name:str, # 'kjv' or 'foldoc'
@@ -110,17 +142,20 @@ def fetch_text(
     "Find one of the `texts` below the data root, or fetch it; it is checked each time"
     folder,about = data_root(path)/'text',texts[name]
     f,reasons = folder/f'{name}.txt',[]
+    remove_left_downloads(folder)
     if f.exists(): return _read_text(name, f)
     folder.mkdir(parents=True, exist_ok=True)
     for source in (from_address, from_packages):
-        with tempfile.TemporaryDirectory(prefix='.download-', dir=folder) as tmp:
-            try: text = about['clean'](source(name, Path(tmp)))
+        with download_folder(folder) as tmp:
+            try: text = about['clean'](source(name, tmp))
             except _failures as e:
                 reasons.append(f'{source.__name__}: {e}')
                 continue
-        if _sound(name, text):
-            with whole_file(f) as t: t.write_text(text, encoding='utf-8')
-            return f
+            if _sound(name, text):
+                (tmp/f.name).write_text(text, encoding='utf-8')
+                (tmp/f.name).replace(f)
+                _note(f, text)
+                return f
         size = f'{about["count"](text):,} {about["what"]}'
         reasons.append(f'{source.__name__}: another text, of {size}')
     raise DataError(f'{name} could not be fetched ({"; ".join(reasons)}). Put it into {f}, or name '
@@ -189,6 +224,10 @@ class MaskedDL(DataLoader):
             raise ValueError(f'the text has {len(tokens)} tokens, too few for pieces of '
                              f'context={context}')
     def __len__(self): return self.steps
+    def no_items(self):
+        "A loader that knows the shape of pieces and holds none, for `learn.export`"
+        none = self.tokens.new_zeros(0, self.context)
+        return TensorDL(TensorDataset(none, none), bs=self.bs)
     def __iter__(self):
         g = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
         self.epoch += 1
@@ -248,7 +287,8 @@ def get_text_dls(
     if len(rest) <= context:
         raise ValueError(f'valid_pct={valid_pct}: {len(rest)} tokens are left for validation, too '
                          f'few for pieces of context={context}')
-    dls = DataLoaders(train, _held_out(rest, n_valid, context, mask, train, share), device=device)
+    valid = _held_out(rest, n_valid, context, mask, train, share)
+    dls = MemoryDataLoaders(train, valid, device=device)
     dls.path,dls.tokenizer,dls.c = data_root(path),tok,len(tok)
     dls.name,dls.seed,dls.context = text if text is not words else 'text',seed,context
     return dls
@@ -305,7 +345,7 @@ def lm_learner(
     learn.arch,learn.seed = dict(name='encoder', **arch),seed
     learn.recipe = dict(opt=opt, lr=lr, wd=wd, warm=warm, steps=dls.train.steps,
                         context=dls.context, share=dls.train.share)
-    return learn
+    return as_made(learn, warm_fit)
 
 # %% ../nbs/05_text.ipynb #6e2764f2
 def warm_fit(
@@ -326,7 +366,8 @@ def warm_fit(
 def train_lm(
     learn:Learner, # from `lm_learner`; trained in place
     folder=None, # where trained networks are kept, see `training.train`
-    reuse:bool=True # take the network from its file if it is there?
+    reuse:bool=True, # take the network from its file if it is there?
+    cbs=None # callbacks that look on at this training, if there is one
 )->Learner: # the same
     "Train one epoch by the learner's recipe, or load the network that an earlier call trained"
-    return train(learn, folder, reuse, warm_fit)
+    return train(learn, folder, reuse, warm_fit, cbs)

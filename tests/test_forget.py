@@ -2,6 +2,7 @@
 import copy
 from functools import partial
 import pytest, torch
+from torch import nn
 import numpy as np
 from fastai.basics import Adam, Callback, OptimWrapper, RMSProp, SGD, Lamb, Lookahead, RAdam
 from fastai.callback.fp16 import MixedPrecision
@@ -193,3 +194,40 @@ def test_layers_are_looked_for_once(learn, monkeypatch):
     monkeypatch.setattr(layers, 'calls', lambda m: traced.append(m) or calls(m))
     learn.forget(7, progress=False)
     assert len(traced)==1
+
+contexts = dict(autocast=lambda: torch.autocast('cpu', torch.bfloat16),
+    inference_mode=torch.inference_mode)
+
+@pytest.mark.parametrize('criterion', list(criteria))
+def test_the_same_under_autocast_and_in_inference_mode(learn, criterion):
+    "To the bit; and the network can be trained afterwards"
+    before = copy.deepcopy(learn.model.state_dict())
+    want = learn.forget(7, criterion=criterion, progress=False)
+    for context in contexts.values():
+        learn.model.load_state_dict(before)
+        with context(): got = learn.forget(7, criterion=criterion, progress=False)
+        assert got.k==want.k and got.table.equals(want.table) and got.curve.equals(want.curve)
+        assert all(torch.equal(got.cut.indices[n], i) for n,i in want.cut.indices.items())
+        got.cut.undo(learn.model)
+        assert same_state(learn.model.state_dict(), before)
+    x,y = learn.dls.train.one_batch()
+    learn.loss_func(learn.model(x), y).backward()
+
+@pytest.mark.parametrize('criterion', list(criteria))
+def test_layers_that_are_called_by_keyword(learn, criterion):
+    class Named(nn.Sequential):
+        def forward(self, x):
+            for m in self: x = m(input=x)
+            return x
+    named = Named(*copy.deepcopy(learn.model))
+    kw = dict(criterion=criterion, progress=False)
+    want = forget(learn.model, learn.dls.train, learn.dls.valid, 7, **kw)
+    got = forget(named, learn.dls.train, learn.dls.valid, 7, **kw)
+    assert all(torch.equal(got.cut.indices[n], i) for n,i in want.cut.indices.items())
+    assert got.table.equals(want.table)
+
+def test_a_damaged_network_is_not_blamed_on_the_data(learn):
+    with torch.no_grad(): learn.model[3].weight[0,0] = float('nan')
+    for criterion in ('maav_difference', 'taylor'):
+        with pytest.raises(ValueError, match="model: '3.weight' holds values that are not finite"):
+            learn.forget(7, criterion=criterion, progress=False)

@@ -1,3 +1,4 @@
+import json
 import pytest, torch
 from torch import nn
 from forgetprune.layers import *
@@ -171,3 +172,32 @@ def test_a_dry_run_of_shared_modules():
     assert all(isinstance(p, nn.Parameter) for p in m.parameters())
     x = torch.rand(2, 1, 28, 28)
     assert m(x).shape==(2, 4)
+
+def test_a_note_that_announces_more_than_there_is(tmp_path):
+    "Nothing is built that the tensors of the file cannot fill"
+    import resource
+    from safetensors.torch import save_file
+    from forgetprune.networks import load_model
+    def rss(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = rss()
+    for arch in (dict(name='mlp', sizes=(784, 24_000, 24_000, 10)), dict(name='cnn', size=40_000),
+            dict(name='encoder', vocab_sz=10, n_layers=10**7), dict(name='encoder', vocab_sz=10,
+            n_heads=0), dict(name=['mlp']), dict(name='mlp', sizes=5), dict(name='mlp', size=3)):
+        save_file({'1.weight': torch.zeros(100, 10)}, tmp_path/'m',
+            metadata=dict(forgetprune=json.dumps(dict(arch=arch))))
+        with pytest.raises(ValueError, match='do not fit its note|how its model is built'):
+            load_model(tmp_path/'m')
+    assert rss()-before < 200_000 # kB
+
+def test_a_network_comes_back_as_it_was(tmp_path):
+    "Its type too; and not if its file was written over in part"
+    from forgetprune.networks import load_model, save_model
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        m = mlp((40, 30, 20, 3)).to(dtype)
+        save_model(m, tmp_path/'m', arch=dict(name='mlp', sizes=(40, 30, 20, 3)), seed=0)
+        back,about = load_model(tmp_path/'m')
+        assert about['seed']==0 and all(t.dtype==dtype for t in back.state_dict().values())
+        assert all(map(torch.equal, m.state_dict().values(), back.state_dict().values()))
+    b = (tmp_path/'m').read_bytes()
+    (tmp_path/'m').write_bytes(b[:2000]+bytes(4096)+b[6096:])
+    with pytest.raises(ValueError, match='is damaged'): load_model(tmp_path/'m')

@@ -71,8 +71,51 @@ def test_a_tokenizer_of_ones_own():
     with pytest.raises(ValueError, match='no mask token'):
         get_text_dls('a b\n'*100, tokenizer=Blind())
 
+def bible():
+    "Another edition: as long, with the verses that each has"
+    signs = {0: 'In the beginning God created the heavens.', 26558: 'Jesus wept.',
+        31101: 'The grace of our Lord Jesus Christ be with you all. Amen.'}
+    return ''.join(signs.get(i, f'And it came to pass {"that "*22}{i}.')+'\n' for i in range(31102))
+
+def test_what_only_counts_like_the_bible(tmp_path, monkeypatch):
+    monkeypatch.setattr(T, 'from_address', None) # not called
+    f = tmp_path/'text'/'kjv.txt'; f.parent.mkdir()
+    for other in ('a\n'*31102, f'{"a"*130}\n'*31102, bible().replace('Jesus wept', 'He smiled'),
+            ''.join(f'{"a"*130} {i}\n' for i in range(31102))):
+        f.write_text(other)
+        with pytest.raises(DataError, match='another file'): get_text('kjv', tmp_path)
+    assert not (f.parent/'kjv.txt.sha256').exists()
+
+def test_a_wrong_letter_is_noticed(tmp_path):
+    "In any edition, once it was accepted"
+    f = tmp_path/'text'/'kjv.txt'; f.parent.mkdir()
+    f.write_text(bible())
+    assert get_text('kjv', tmp_path)==bible()
+    f.write_text(bible().replace('12345.', '12346.'))
+    with pytest.raises(DataError, match=r'its checksum is not the one in .*kjv.txt.sha256'):
+        get_text('kjv', tmp_path)
+    f.unlink(); f.mkdir()
+    with pytest.raises(DataError, match='Move it away'): get_text('kjv', tmp_path)
+
+def test_a_text_learner_is_exported(tmp_path):
+    l = lm_learner(small(), d_model=16, n_layers=1, n_heads=2, d_ff=16)
+    l.export(tmp_path/'l.pkl')
+    back = torch.load(tmp_path/'l.pkl', weights_only=False)
+    assert back.dls.tokenizer.vocab==l.dls.tokenizer.vocab and len(back.dls.valid.dataset)==0
+
+def test_callbacks_that_look_on(tmp_path):
+    from forgetprune.magnitudes import MagnitudeRecorder
+    def made(): return lm_learner(small(), d_model=16, n_layers=1, n_heads=2, d_ff=16)
+    a,rec = made(),MagnitudeRecorder(2)
+    with a.no_bar(), a.no_logging(): train_lm(a, tmp_path, reuse=False, cbs=rec)
+    assert rec.steps==[0, 2, 4, 5] and len(list(tmp_path.iterdir()))==1
+    with pytest.raises(ValueError, match='cbs=.*looks_on'):
+        train_lm(made(), tmp_path, cbs=Callback())
+    train_lm(b := made(), tmp_path)
+    assert all(map(torch.equal, a.model.parameters(), b.model.parameters()))
+
 def test_sources_in_turn(tmp_path, monkeypatch):
-    verses = ''.join(f'{i//50+1}:{i%50+1} word {i} ' for i in range(31102))
+    verses = ''.join(f'{i//50+1}:{i%50+1} {v} ' for i,v in enumerate(bible().splitlines()))
     def broken(name, tmp): raise OSError('no network')
     monkeypatch.setattr(T, 'from_address', broken)
     monkeypatch.setattr(T, 'from_packages', lambda name, tmp: verses)
@@ -84,7 +127,7 @@ def test_sources_in_turn(tmp_path, monkeypatch):
     with pytest.raises(DataError, match='damaged'): get_text('kjv', tmp_path)
     with pytest.raises(DataError, match='no network') as e: get_text('foldoc', tmp_path)
     assert 'foldoc.txt' in str(e.value)
-    assert [p.name for p in (tmp_path/'text').iterdir()]==['kjv.txt']
+    assert sorted(p.name for p in (tmp_path/'text').iterdir())==['kjv.txt', 'kjv.txt.sha256']
 
 @pytest.mark.parametrize('kw,msg', [(dict(valid_pct=0.), 'valid_pct'), (dict(share=1.), 'share'),
     (dict(context=5000), 'too few')])
