@@ -102,15 +102,15 @@ def test_workers_end_with_their_driver(n_jobs, tmp_path):
     for pid in left: os.kill(pid, signal.SIGKILL)
     assert len(pids)==n_jobs and not left
 
-def large(x, seed):
-    with open('began', 'a') as f: f.write(f'{x} ')
+def large(x, began, seed):
+    with open(began, 'a') as f: f.write(f'{x} ')
     time.sleep(0.05)
     return dict(y=x, text=str(x)*2000)
 
 @pytest.mark.parametrize('n_jobs', [0, 2])
 def test_a_full_disk_loses_no_row(n_jobs, tmp_path, monkeypatch):
     "A file that may not grow stands for the disk; it grows again when the room is given back"
-    monkeypatch.chdir(tmp_path)
+    began,store = tmp_path/'began',tmp_path/'a.db'
     opened,given = Store._open,Store._give_room
     def small(self):
         opened(self)
@@ -118,18 +118,17 @@ def test_a_full_disk_loses_no_row(n_jobs, tmp_path, monkeypatch):
     def more(self):
         self.db.execute('PRAGMA max_page_count=1000000')
         return given(self)
-    grid = dict(x=list(range(10, 30)))
+    grid = dict(x=list(range(10, 30)), began=[str(began)])
     with monkeypatch.context() as m:
         m.setattr(Store, '_open', small); m.setattr(Store, '_give_room', more)
         since = time.monotonic()
         with pytest.raises(ValueError, match='disk is full.*All rows that were computed are there'):
-            sweep(large, grid, store='a.db', n_jobs=n_jobs, **quiet)
+            sweep(large, grid, store=store, n_jobs=n_jobs, **quiet)
         assert time.monotonic()-since < 30
-    began = Path('began').read_text().split()
-    with Store('a.db') as s: assert len(s.rows())==len(began) < 20
-    df = sweep(large, grid, store='a.db', n_jobs=0, **quiet)
-    assert df.y.tolist()==grid['x'] and sorted(Path('began').read_text().split())==list(map(str,
-        grid['x']))
+    with Store(store) as s: assert len(s.rows())==len(began.read_text().split()) < 20
+    df = sweep(large, grid, store=store, n_jobs=0, **quiet)
+    assert df.y.tolist()==grid['x']
+    assert sorted(map(int, began.read_text().split()))==grid['x'] # each once
     assert sorted(f.name for f in tmp_path.iterdir())==['a.db', 'began']
 
 def test_a_row_that_fits_nowhere_is_shown(tmp_path, monkeypatch, capsys):
