@@ -6,8 +6,8 @@
 __all__ = ['app', 'quiet', 'magnitudes_command', 'sweep_command', 'data_command']
 
 # %% ../nbs/34_commands.ipynb #fb523925
-import json, sys
-from contextlib import ExitStack
+import json, os, sys
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 import pandas as pd, typer
 from . import __version__
@@ -100,6 +100,22 @@ def _what_failed(error):
 def _rows_of(store, name):
     with Store(store) as db: return len(db.rows(name))
 
+# %% ../nbs/34_commands.ipynb #5e0d77a0
+@contextmanager
+def _to_stderr(wanted):
+    "What a run, its module, or a program that it starts prints goes to stderr"
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1) # what processes that begin now call stdout
+    try:
+        with redirect_stdout(sys.stderr): yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
 # %% ../nbs/34_commands.ipynb #ea1cb79f
 def _print_sweep(df, c, config, store):
     "Means over seeds, what failed, and where the rows are"
@@ -119,6 +135,29 @@ def _print_sweep(df, c, config, store):
         )
     print(f'\n{len(ok)} of {len(df)} runs are done; all rows are in {store}')
 
+# %% ../nbs/34_commands.ipynb #5e0d77a1
+def _swept(c, config, store, resume, jobs, progress):
+    "All rows of a sweep, as a file says it"
+    sys.path.insert(0, str(Path.cwd())) # for functions beside the configuration
+    fn = find_experiment(c['experiment'])
+    name,runs = c['name'] or getattr(fn, '__name__', None),cells_of(c['grid'], c['seeds'])
+    if name is None:
+        raise ValueError(f'{config}: {c["experiment"]} has no name to keep its rows under; add '
+                         'name = "..."')
+    check_cells(fn, runs)
+    if store.exists() and not resume and (n := _rows_of(store, name)):
+        raise ValueError(
+            f'--store {store} already has {n} rows of {name!r}; go on with --resume, or '
+            'name another file')
+    try: return sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=progress)
+    except KeyboardInterrupt:
+        print(
+            f'{_rows_of(store, name)} rows of {name!r} are in {store}, of {len(runs)} runs that '
+            'were asked for; go on with --resume',
+            file=sys.stderr,
+        )
+        raise
+
 # %% ../nbs/34_commands.ipynb #d99aa88d
 @app.command('sweep')
 def sweep_command(
@@ -133,26 +172,8 @@ def sweep_command(
 ):
     "Run a grid of experiments; interrupted, it goes on with --resume."
     c = read_config(config)
-    sys.path.insert(0, str(Path.cwd())) # for functions beside the configuration
-    fn = find_experiment(c['experiment'])
-    name,runs = c['name'] or getattr(fn, '__name__', None),cells_of(c['grid'], c['seeds'])
-    if name is None:
-        raise ValueError(f'{config}: {c["experiment"]} has no name to keep its rows under; add '
-                         'name = "..."')
-    check_cells(fn, runs)
-    if store.exists() and not resume and (n := _rows_of(store, name)):
-        raise ValueError(
-            f'--store {store} already has {n} rows of {name!r}; go on with --resume, or '
-            'name another file')
     progress = True if sys.stdout.isatty() and not as_json else 'lines'
-    try: df = sweep(fn, c['grid'], c['seeds'], store, jobs, name, progress=progress)
-    except KeyboardInterrupt:
-        print(
-            f'{_rows_of(store, name)} rows of {name!r} are in {store}, of {len(runs)} runs that '
-            'were asked for; go on with --resume',
-            file=sys.stderr,
-        )
-        raise
+    with _to_stderr(as_json): df = _swept(c, config, store, resume, jobs, progress)
     if as_json: print(json.dumps(without_nan(df.to_dict('records'))))
     else: _print_sweep(df, c, config, store)
     if df.error.notna().any(): raise typer.Exit(1)

@@ -369,6 +369,8 @@ class KeepCut(Callback):
     def after_step(self):
         for w,i in self.held: write_at(w, i, w.new_zeros(len(i)))
     def after_fit(self): self.held = []
+    def state_dict(self): return {} # it remembers nothing from one step to the next
+    def load_state_dict(self, state): pass
     def _hold(self):
         ws = self.cut.weights(self.learn.model)
         self.held = [(w, self.cut.indices[n].to(w.device)) for n,w in ws.items()]

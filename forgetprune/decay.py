@@ -37,6 +37,8 @@ class MidpointLoss(TrainingCallback):
         if not blocks:
             raise ValueError('model has no feed-forward block, so there is nothing to even')
         self.ffns = [f for f in blocks if f.trainable]
+    def state_dict(self): return {} # it remembers nothing from one step to the next
+    def load_state_dict(self, state): pass
     @torch.no_grad()
     def after_step(self):
         for f in self.ffns: self.pull(f, self.weight*self.learn.opt.hypers[-1]['lr'])

@@ -195,6 +195,10 @@ class MagnitudeRecorder(TrainingCallback):
         self.steps.append(self.count)
         for f in self.ffns:
             self.kept.setdefault(f.name, []).append(magnitudes(f, self.measure).cpu())
+    def state_dict(self): return dict(count=self.count, steps=self.steps, kept=self.kept)
+    def load_state_dict(self, state):
+        self.count,self.steps = state['count'],list(state['steps'])
+        self.kept = {n: list(v) for n,v in state['kept'].items()}
     @property
     def history(self)->dict: # block name to array, shape (times, neurons)
         return {n: torch.stack(v).numpy() for n,v in self.kept.items()}

@@ -6,10 +6,17 @@
 __all__ = ['save_checkpoint', 'load_checkpoint', 'checkpoints', 'last_checkpoint', 'Checkpoints']
 
 # %% ../nbs/31_resume.ipynb #463f5d7d
-import copy, hashlib, io, random, re
+import copy, hashlib, inspect, io, random, re
+from collections import Counter
+from functools import partial
 from pathlib import Path
 import numpy as np, torch
-from fastai.basics import CancelEpochException
+from fastai.basics import CancelEpochException, CastToTensor, L, Recorder, TrainEvalCallback
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.schedule import ParamScheduler
+from fastai.callback.tracker import (EarlyStoppingCallback, ReduceLROnPlateau, SaveModelCallback,
+                                     TerminateOnNaNCallback)
+from fastai.callback.training import GradientClip
 from fastcore.basics import patch
 from .basics import unwrap, whole, whole_file
 from .training import TrainingCallback
@@ -111,12 +118,121 @@ def _to_devices(opt):
         like = {k: v for k,v in kept.items() if isinstance(v, torch.Tensor) and v.shape==p.shape}
         kept.update({k: v.to(p.device) for k,v in like.items()})
 
-# %% ../nbs/31_resume.ipynb #dcc2bf32
-_cannot_save = ('gradient_accumulation', 'mixed_precision') # callbacks that remember something else
+# %% ../nbs/31_resume.ipynb #6a1f03b2
+_shows = (ProgressCallback, TrainEvalCallback, CastToTensor) # bars come and go; counts are saved
+_best = ('best', 'new_best')
+_fields = {GradientClip: (), TerminateOnNaNCallback: (), ParamScheduler: ('hps',),
+    Recorder: ('lrs', 'iters', 'values'), SaveModelCallback: _best,
+    EarlyStoppingCallback: (*_best, 'wait'), ReduceLROnPlateau: (*_best, 'wait')}
 
+def _answers(cb): # by its type: an instance would answer with the model's
+    return hasattr(type(cb), 'state_dict') and hasattr(type(cb), 'load_state_dict')
+
+def _cannot(cb):
+    "Why a callback cannot be resumed to the bit; None if it can"
+    if type(cb) is Recorder and cb.train_metrics:
+        return 'sums up train_metrics over an epoch, which is not saved; leave them out'
+    if type(cb) is SaveModelCallback and cb.with_opt:
+        return 'has with_opt=True, and the optimiser it keeps is not saved; leave that out'
+    if _answers(cb) or type(cb) in _fields or type(cb) in _shows: return None
+    return ('does not say what it remembers, so a resumed training could be another one; train '
+            'without it, or give it state_dict() and load_state_dict(state) ({} if there is '
+            'nothing)')
+
+# %% ../nbs/31_resume.ipynb #6a1f03b3
+def _state_of(cb):
+    "What a callback remembers"
+    if _answers(cb): return cb.state_dict()
+    res = {n: vars(cb)[n] for n in _fields[type(cb)] if n in vars(cb)}
+    if type(cb) is Recorder:
+        losses,smooth = cb.losses,cb.smooth_loss
+        return dict(res, losses=torch.stack(losses) if losses else torch.zeros(0),
+            smooth=(smooth.count, smooth.val))
+    if type(cb) is SaveModelCallback and not (cb.every_epoch or cb.at_end) and cb.last_saved_path:
+        res['kept'] = torch.load(cb.last_saved_path, map_location='cpu', weights_only=True)
+    return res
+
+def _set_state(cb, s):
+    "Let a callback go on from what it remembered"
+    if _answers(cb): return cb.load_state_dict(s)
+    for n in _fields[type(cb)]:
+        if n in s: setattr(cb, n, copy.deepcopy(s[n]))
+    if type(cb) is Recorder:
+        cb.values,cb.losses = [L(v) for v in s['values']],list(s['losses'])
+        cb.smooth_loss.count,cb.smooth_loss.val = s['smooth']
+    if 'kept' in s:
+        folder = cb.learn.path/cb.learn.model_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder/f'{cb.fname}.pth') as tmp: torch.save(s['kept'], tmp)
+        cb.last_saved_path = folder/f'{cb.fname}.pth'
+
+# %% ../nbs/31_resume.ipynb #6a1f03b5
+def _digest_of(data):
+    "A few letters that stand for a tensor or a text"
+    if isinstance(data, str): return hashlib.sha256(data.encode()).hexdigest()[:12]
+    h = hashlib.sha256(f'{data.dtype}{tuple(data.shape)}'.encode())
+    h.update(data.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return h.hexdigest()[:12]
+
+def _described(v):
+    "A value as numbers and strings, the same in another process"
+    if isinstance(v, (int, float, str, bool, type(None))): return v
+    if isinstance(v, np.generic): return v.item()
+    if isinstance(v, (np.ndarray, torch.Tensor)): return _digest_of(torch.as_tensor(v))
+    if isinstance(v, dict): return {str(k): _described(x) for k,x in v.items()}
+    if isinstance(v, (list, tuple, L)): return [_described(x) for x in v]
+    if isinstance(v, partial): return [_described(x) for x in (v.func, v.args, v.keywords)]
+    if isinstance(v, torch.nn.Module): return str(v)
+    if hasattr(v, '__qualname__'): return f'{v.__module__}.{v.__qualname__}'
+    return [type(v).__qualname__, _settings(v)]
+
+def _settings(x):
+    "What an object was made with, as far as it has kept it"
+    asked,has = inspect.signature(type(x).__init__).parameters,getattr(x, '__dict__', {})
+    return {n: _described(has[n]) for n in asked if n in has}
+
+# %% ../nbs/31_resume.ipynb #6a1f03b6
+_of_batches = ('bs', 'seed', 'shuffle', 'drop_last', 'context', 'share')
+_points = 50 # of a schedule, from the start of the training to its end
+
+def _of_callback(cb):
+    if not isinstance(cb, ParamScheduler): return _settings(cb)
+    return {n: [_described(f(i/_points)) for i in range(_points+1)] for n,f in cb.scheds.items()}
+
+def _of_optimiser(opt):
+    "Its kind, and its numbers: one, or one for each group of weights"
+    steps = [_described(f) for f in getattr(opt, 'cbs', ())]
+    inner,groups = getattr(opt, 'opt', opt),opt.hypers
+    numbers = {n: _described([g.get(n) for g in groups]) for n in groups[0]}
+    numbers = {n: v[0] if len(v)==1 else v for n,v in numbers.items()}
+    return dict(optimiser=[type(inner).__name__, *steps], **numbers)
+
+def _of_data(dl):
+    "Batches and what they are cut from"
+    tensors = getattr(getattr(dl, 'dataset', None), 'tensors', ())
+    fs = getattr(getattr(dl, 'after_batch', None), 'fs', ())
+    return dict({n: vars(dl)[n] for n in _of_batches if n in vars(dl)}, batches=len(dl),
+        data=[_digest_of(t) for t in tensors], batch_tfms=[_described(f) for f in fs])
+
+# %% ../nbs/31_resume.ipynb #6a1f03b7
+def _of_network(model):
+    "How it is built, and which of its weights move"
+    weights = [(n, str(p.dtype), p.requires_grad) for n,p in model.named_parameters()]
+    return _digest_of(re.sub(r' at 0x\w+', '', f'{model}{weights}'))
+
+def _about(learn, callbacks):
+    "What a training was set up with"
+    res = dict(epochs=learn.n_epoch, **_of_optimiser(learn.opt), **_of_data(learn.dls.train))
+    res['valid'] = _of_data(learn.dls.valid)['data']
+    res['loss'],res['network'] = _described(learn.loss_func),_of_network(unwrap(learn.model))
+    for n,cb in callbacks.items():
+        res.update({f'{n}.{k}': v for k,v in _of_callback(cb).items()})
+    return res
+
+# %% ../nbs/31_resume.ipynb #dcc2bf32
 class Checkpoints(TrainingCallback):
     "Saves all of a training every so many steps, and goes on from a checkpoint"
-    order = 120
+    order = 1000 # the last: what others do after a batch is saved with it
     def __init__(self,
         folder, # where checkpoints are kept, the last two of them
         every:int=200, # training steps
@@ -124,23 +240,29 @@ class Checkpoints(TrainingCallback):
         resume:dict=None # a checkpoint to go on from, see `last_checkpoint`
     ):
         self.folder,self.every,self.config = Path(folder),whole('every', every, 1),config or {}
-        self.saved,self.written = resume,[]
-    def _others(self): # by their types: an instance would answer with the model's
-        return {cb.name: cb for cb in self.learn.cbs if hasattr(type(cb), 'state_dict')}
+        self.saved,self.written,self.hushed = resume,[],[]
     def before_fit(self):
         self.steps = 0
         self._check()
-        if self.saved: return self._go_on(self.saved)
+        self.about = _plain(_about(self.learn, self._named()))
+        if self.saved: return self._compare(self.saved)
         if checkpoints(self.folder):
             raise ValueError(
                 f'{self.folder} holds checkpoints of another training; go on with that by '
                 'resume=last_checkpoint(folder), or name another folder')
     def before_epoch(self):
-        if self.saved and self.epoch < self.saved['epoch']: raise CancelEpochException()
+        if not self.saved or self.epoch==self.saved['epoch']: return
+        self.hushed = [cb for cb in self.learn.cbs if cb is not self and cb.run]
+        for cb in self.hushed: cb.run = False # for them this epoch is over already
+        raise CancelEpochException()
+    def after_epoch(self):
+        for cb in self.hushed: cb.run = True
+        self.hushed = []
     def before_train(self):
         dl,s = self.learn.dls.train,self.saved
         self.dl_epoch,self.batches = getattr(dl, 'epoch', 0),0 # before the coming pass raises it
         if not s: return
+        self._go_on(s)
         self.saved,self.dl_epoch,self.batches = None,s['dl_epoch'],s['batches']
         dl.epoch,dl.skip = self.dl_epoch,self.batches
         self.learn.pct_train,self.learn.train_iter = s['pct_train'],s['train_iter']
@@ -148,9 +270,8 @@ class Checkpoints(TrainingCallback):
     def after_batch(self):
         self.steps += 1
         self.batches += 1
-        if self.steps%self.every==0: self.save()
-    def after_fit(self):
-        if self.steps%self.every: self.save() # the end
+        end = self.epoch==self.n_epoch-1 and self.batches==len(self.learn.dls.train)
+        if end or self.steps%self.every==0: self.save()
 
 # %% ../nbs/31_resume.ipynb #032417ca
 @patch
@@ -166,34 +287,63 @@ def _check(self:Checkpoints):
             f'a {type(dl).__name__} cannot leave out the batches that were seen, so a '
             'training on it cannot be resumed to the bit; `TensorDL` and `MaskedDL` can'
         )
-    if bad := [cb.name for cb in self.learn.cbs if cb.name in _cannot_save]:
-        raise ValueError(f'Checkpoints does not save what {", ".join(bad)} remembers; train '
-                         'without it')
+    for cb in self.learn.cbs:
+        if cb is self: continue
+        if why := _cannot(cb): raise ValueError(f'Checkpoints: {cb.name} {why}')
+        if cb.order < self.order: continue
+        raise ValueError(f'Checkpoints: {cb.name} has order={cb.order} and would act on a batch '
+                         f'after it was saved; give it one below {self.order}')
+
+# %% ../nbs/31_resume.ipynb #6a1f03c2
+@patch
+def _named(self:Checkpoints)->dict:
+    "All other callbacks of the training by name; a second of one name has a number"
+    seen,res = Counter(),{}
+    for cb in self.learn.cbs.sorted('order'):
+        if cb is self or type(cb) in _shows: continue
+        seen[cb.name] += 1
+        res[cb.name if seen[cb.name]==1 else f'{cb.name} {seen[cb.name]}'] = cb
+    return res
 
 @patch
-def _go_on(self:Checkpoints, s):
+def _compare(self:Checkpoints, s):
+    "Refuse to go on with a checkpoint of another training"
+    self._load_network(s)
+    there,was = self._named(),s.get('others', {})
+    if set(there)!=set(was):
+        raise ValueError('the checkpoint is of a training with the callbacks '
+                         f'{", ".join(was) or "none"}; this one has {", ".join(there) or "none"}')
+    if 'about' not in s:
+        raise ValueError(f'{self.folder}: the checkpoint does not say how its training was set '
+                         'up, so it is of an earlier version; start anew in another folder')
+    _same_config(self.folder, s['about'], self.about)
+
+@patch
+def _load_network(self:Checkpoints, s):
     try: unwrap(self.learn.model).load_state_dict(s['model'])
     except RuntimeError as e:
         why = ' '.join(str(e).split())[:300]
         raise ValueError(f'the checkpoint is of another network: {why}') from None
+
+# %% ../nbs/31_resume.ipynb #6a1f03c3
+@patch
+def _go_on(self:Checkpoints, s):
+    "Make everything as it was; nothing stays of what was done at the start of the fit"
+    self._load_network(s)
     self.learn.opt.load_state_dict(copy.deepcopy(s['opt']))
     _to_devices(self.learn.opt)
-    there = self._others()
-    if set(there)!=set(s['others']):
-        raise ValueError('the checkpoint is of a training with '
-                         f'{", ".join(s["others"]) or "no other callbacks"}; this one has '
-                         f'{", ".join(there) or "none"}')
-    for n,cb in there.items(): cb.load_state_dict(s['others'][n])
+    for n,cb in self._named().items(): _set_state(cb, s['others'][n])
     self.steps,self.written = s['steps'],checkpoints(self.folder)
 
 # %% ../nbs/31_resume.ipynb #809e7911
 @patch
 def save(self:Checkpoints):
     "One more checkpoint; all but the last two go"
-    others = {n: _plain(cb.state_dict()) for n,cb in self._others().items()}
-    state = dict(config=self.config, steps=self.steps, epoch=self.epoch, batches=self.batches,
-                 dl_epoch=self.dl_epoch, pct_train=float(self.learn.pct_train),
-                 train_iter=self.learn.train_iter, random=_random_state(), others=others,
+    others = {n: _plain(_state_of(cb)) for n,cb in self._named().items()}
+    state = dict(config=self.config, about=self.about, steps=self.steps, epoch=self.epoch,
+                 batches=self.batches, dl_epoch=self.dl_epoch,
+                 pct_train=float(self.learn.pct_train), train_iter=self.learn.train_iter,
+                 random=_random_state(), others=others,
                  model=dict(unwrap(self.learn.model).state_dict()),
                  opt=_plain(self.learn.opt.state_dict()))
     file = self.folder/f'checkpoint-{self.steps:08}.pt'

@@ -29,12 +29,15 @@ class RetrainSubset(Callback):
         self.frac,self.warm = share('frac', frac),whole('warm', warm)
         self.seed,self.example = seed,x
     def before_fit(self):
-        net = self.learn.model
-        blocks = ffns(net, self.example)
+        blocks = ffns(self.learn.model, self.example)
         if not blocks:
             raise ValueError('model has no feed-forward block, so there is nothing to retrain')
-        self.chosen = self._choose(blocks)
-        free = self._free(blocks)
+        self.chosen,self.steps,self.rates = self._choose(blocks),0,None
+        self._hold(blocks)
+        self.learn.opt.clear_state()
+    def _hold(self, blocks):
+        "Note what is to stay, as it is now"
+        free,net = self._free(blocks),self.learn.model
         if not free:
             raise ValueError(
                 'all feed-forward blocks of the model are frozen, so there is nothing to '
@@ -43,8 +46,6 @@ class RetrainSubset(Callback):
         self.kept = [(p, ~m, p.detach()[~m].clone()) for p,m in free.values() if not m.all()]
         self.statics = [(b, b.clone()) for b in net.buffers()]
         for p in self.fixed: p.grad = None # an old gradient would let weight decay at it
-        self.learn.opt.clear_state()
-        self.steps,self.rates = 0,None
     def _choose(self, blocks):
         "Block name to the neurons that are trained; chosen anew at the start of each fit"
         if self.select=='all': return {f.name: torch.arange(len(f)) for f in blocks}
@@ -79,3 +80,12 @@ class RetrainSubset(Callback):
     after_batch = after_cancel_batch = after_cancel_train = _put_back
     after_cancel_epoch = after_cancel_fit = _put_back
     def after_fit(self): self.fixed,self.kept,self.statics = [],[],[]
+    def state_dict(self): return dict(chosen=self.chosen, steps=self.steps)
+    def load_state_dict(self, state):
+        "Go on from `state`, in a network whose weights are those of that moment"
+        blocks = ffns(self.learn.model, self.example)
+        if set(state['chosen'])!={f.name for f in blocks}:
+            raise ValueError('the state is of a network with the blocks '
+                             f'{", ".join(state["chosen"])}')
+        self.chosen,self.steps = dict(state['chosen']),state['steps']
+        self._hold(blocks)

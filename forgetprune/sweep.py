@@ -6,11 +6,12 @@
 __all__ = ['Store', 'sweep']
 
 # %% ../nbs/30b_many_runs.ipynb #f502d7cb
-import contextlib, copy, hashlib, inspect, itertools, json, socket, sqlite3, sys, time, traceback
-import warnings
+import contextlib, copy, hashlib, inspect, itertools, json, multiprocessing, os, socket
+import sqlite3, sys, tempfile, threading, time, traceback, warnings
 from datetime import datetime, timezone
 from pathlib import Path
 import joblib, pandas as pd
+from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from fastcore.basics import patch
 from .basics import bar
@@ -25,8 +26,9 @@ _insert = '''INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?)
     ON CONFLICT (name, cell, seed) DO UPDATE SET
 result=excluded.result, error=excluded.error, seconds=excluded.seconds, finished=excluded.finished,
 host=excluded.host, code=excluded.code WHERE excluded.error IS NULL OR runs.error IS NOT NULL'''
-# seconds between tries to write a row, which may have taken hours
+# seconds between tries to write a row, which may have taken hours, while others use the file
 _waits = (1, 5, 30, 60, 300, None)
+_room = 2**20 # bytes of the disk, for the rows that are under way when it is full
 
 class Store:
     "Rows of finished runs in an SQLite file"
@@ -36,13 +38,14 @@ class Store:
         if not isinstance(path, (str, Path)) or str(path) in ('', ':memory:'):
             raise ValueError(f'store={path!r} must be the path of a file')
         self.path,self.said = Path(path),f'store={str(path)!r}'
+        self.room,self.full = None,False # `full`: the disk is, so that no run should be begun
         if not self.path.parent.is_dir():
             raise ValueError(f'{self.said}: there is no folder {self.path.parent}')
         try: self._open()
         except sqlite3.OperationalError as e:
             raise ValueError(
                 f'{self.said} cannot be opened or written ({e}); is it in use by another '
-                'program, or its folder read-only?') from None
+                'program, its folder read-only, or its disk full?') from None
         except sqlite3.DatabaseError as e:
             raise ValueError(
                 f'{self.said} cannot be used as a store ({e}); name another file') from None
@@ -63,19 +66,37 @@ class Store:
             self.db.execute(_table)
             self.db.execute('PRAGMA user_version=1')
     def __enter__(self): return self
-    def __exit__(self, *_): self.db.close()
+    def __exit__(self, *_):
+        self.db.close()
+        if self.room: self.room.close()
 
 # %% ../nbs/30b_many_runs.ipynb #3d40ce58
 @patch
 def check_writable(self:Store):
-    "Refuse a file that rows cannot be written to"
+    "Refuse a file that rows cannot be written to, and hold room for them"
     try:
         with self.db: self.db.execute('BEGIN IMMEDIATE')
     except sqlite3.OperationalError as e:
         raise ValueError(
             f'{self.said} cannot be written ({e}); check its permissions and those of '
             'its folder') from None
+    try:
+        self.room = tempfile.TemporaryFile(dir=self.path.parent) # goes with this process
+        self.room.write(os.urandom(_room)) # zeros would be room on some disks only
+        self.room.flush()
+    except OSError as e:
+        raise ValueError(f'{self.said}: there is no room for its rows ({e.strerror}); make '
+                         f'{2*_room//2**20} MB of room in {self.path.parent}') from None
 
+@patch
+def _give_room(self:Store):
+    "Give the room that is held to the file; False if there is none any more"
+    if not self.room: return False
+    self.room.close()
+    self.room,self.full = None,True
+    return True
+
+# %% ../nbs/30b_many_runs.ipynb #7c2e15a0
 @patch
 def add(self:Store, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
     "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
@@ -83,17 +104,28 @@ def add(self:Store, name, cell, seed, result=None, error=None, seconds=None, hos
     if error: error = error.encode('utf-8', 'backslashreplace').decode()
     row = name, cell, seed, result, error, seconds, now, host, code
     for wait in _waits:
-        try:
-            with self.db: self.db.execute(_insert, row)
-            return
+        try: return self._insert(row)
         except sqlite3.OperationalError as e:
-            if wait is None or 'readonly' in str(e):
-                raise ValueError(
-                    f'{self.said} cannot be written ({e}); rows that are there are '
-                    'safe, the others run again in the next sweep') from None
+            if wait is None or 'readonly' in str(e) or 'full' in str(e): self._not_added(row, e)
             warnings.warn(f'{self.path} cannot be written ({e}); trying again in {wait} s',
                           stacklevel=2)
             time.sleep(wait)
+
+@patch
+def _insert(self:Store, row):
+    try:
+        with self.db: self.db.execute(_insert, row)
+    except sqlite3.OperationalError as e:
+        if 'full' not in str(e) or not self._give_room(): raise
+        with self.db: self.db.execute(_insert, row)
+
+@patch
+def _not_added(self:Store, row, why):
+    "Show a row that cannot be kept, and stop"
+    print(json.dumps(dict(zip(_columns, row))), file=sys.stderr, flush=True)
+    raise ValueError(
+        f'{self.said} cannot be written ({why}); rows that are there are safe, the one that '
+        'could not be added stands above, and the others run again in the next sweep') from None
 
 # %% ../nbs/30b_many_runs.ipynb #465d0c7f
 @patch
@@ -167,8 +199,20 @@ def _check_result(out, cell):
         raise ValueError(f'fn returned {clash[0]!r}, which is the name of another column')
 
 # %% ../nbs/30b_many_runs.ipynb #dadb7829
-def _one(fn, cell, seed):
-    "Row of one run: what came out, or the traceback"
+_watcher = 'forgetprune: ends with its driver' # the name of a thread
+
+def _end_with(parent):
+    "End this process when its parent has gone"
+    def watch():
+        while os.getppid()==parent: time.sleep(1)
+        os._exit(1)
+    if any(t.name==_watcher for t in threading.enumerate()): return
+    threading.Thread(target=watch, name=_watcher, daemon=True).start()
+
+def _one(fn, cell, seed, driver=None):
+    "Row of one run: what came out, or the traceback; in a child of `driver` that ends with it"
+    parent = multiprocessing.parent_process()
+    if driver and parent and driver==(socket.gethostname(), parent.pid): _end_with(parent.pid)
     t,res = time.perf_counter(),dict(result=None, error=None)
     key = as_text('grid', **cell) # written down before `fn` can change it
     try:
@@ -182,46 +226,81 @@ def _one(fn, cell, seed):
         **res)
 
 # %% ../nbs/30b_many_runs.ipynb #003d8fc4
+def _task(fn, c):
+    "What a process is asked to do: `_one` and its arguments"
+    cell = {k: v for k,v in c.items() if k!='seed'}
+    return _one, fn, cell, c['seed'], (socket.gethostname(), os.getpid())
+
+def _beside(fn, todo, started):
+    "Rows of runs in one process beside this one, which ends with them"
+    pool = ProcessPoolExecutor(max_workers=1)
+    try:
+        for c in todo:
+            started.append(c)
+            yield pool.submit(*_task(fn, c)).result()
+    finally: pool.shutdown(kill_workers=True)
+
+def _one_process(n_jobs):
+    "Would joblib run all in this process, though it was not asked for?"
+    ours = joblib.parallel.BACKENDS['loky'] # processes of this machine
+    here = isinstance(joblib.parallel.get_active_backend()[0], ours)
+    return n_jobs is not None and here and joblib.effective_n_jobs(n_jobs)==1
+
+# %% ../nbs/30b_many_runs.ipynb #7c2e15a1
 def _spread_out(fn, todo, n_jobs, started):
     "Rows of the runs in `todo` as they finish; `started` is told of each that was handed out"
+    if n_jobs==0:
+        for c in todo: yield _one(*_task(fn, c)[1:])
+        return
+    if _one_process(n_jobs):
+        yield from _beside(fn, todo, started)
+        return
     def tasks():
         for c in todo:
             started.append(c)
-            yield joblib.delayed(_one)(fn, {k: v for k,v in c.items() if k!='seed'}, c['seed'])
+            one,*args = _task(fn, c)
+            yield joblib.delayed(one)(*args)
     # each row as soon as it is there
     if joblib.parallel.get_active_backend()[0].supports_return_generator:
         yield from joblib.Parallel(n_jobs=n_jobs, return_as='generator_unordered', batch_size=1,
                                    pre_dispatch='n_jobs')(tasks())
         return
     # Ray and multiprocessing can only wait for all that they were given
-    every,n = list(tasks()),joblib.effective_n_jobs(n_jobs)
-    for i in range(0, len(every), n):
-        yield from joblib.Parallel(n_jobs=n_jobs, batch_size=1)(every[i:i+n])
+    every,n = tasks(),joblib.effective_n_jobs(n_jobs)
+    while some := list(itertools.islice(every, n)):
+        yield from joblib.Parallel(n_jobs=n_jobs, batch_size=1)(some)
 
 # %% ../nbs/30b_many_runs.ipynb #cf824418
 def _key(c):
     "What a store knows a cell by: its text, and the seed"
     return as_text('grid', **{k: v for k,v in c.items() if k!='seed'}), c['seed']
 
+def _dead(c, why):
+    "Row of a run whose process died"
+    cell,seed = _key(c)
+    return dict(cell=cell, seed=seed, seconds=None, host=socket.gethostname(), result=None,
+                error=f'the process of this run died: {why}')
+
 def _after_a_death(fn, cells, why):
     "Rows of runs that were on their way when a process died, each in a process of its own"
+    if len(cells)==1: # then it is clear which one it was
+        yield _dead(cells[0], why)
+        return
     for c in cells:
-        try: yield next(_spread_out(fn, [c], 2, [])) # two, or joblib would run it in this one
-        except BrokenProcessPool:
-            cell,seed = _key(c)
-            yield dict(cell=cell, seed=seed, seconds=None, host=socket.gethostname(), result=None,
-                       error=f'the process of this run died: {why}')
+        try: yield next(_beside(fn, [c], []))
+        except BrokenProcessPool as e: yield _dead(c, e)
 
 # %% ../nbs/30b_many_runs.ipynb #80ceefb8
-def _rows(fn, todo, n_jobs):
-    "Rows of all runs, whatever happens to the processes"
-    while todo:
+def _rows(fn, todo, n_jobs, go_on=lambda: True):
+    "Rows of all runs, whatever happens to the processes, as long as `go_on()`"
+    wanted = lambda cells: itertools.takewhile(lambda c: go_on(), cells)
+    while todo and go_on():
         started,done = [],set()
         def noted(row):
             done.add((row['cell'], row['seed']))
             return row
         try:
-            for row in _spread_out(fn, todo, n_jobs, started): yield noted(row)
+            for row in _spread_out(fn, wanted(todo), n_jobs, started): yield noted(row)
             return
         except BrokenProcessPool as e: why = e
         lost = [c for c in started if _key(c) not in done]
@@ -269,6 +348,12 @@ def _shown(rows, total, progress):
     return _lines(rows, total) if progress=='lines' else bar(rows, total=total)
 
 # %% ../nbs/30b_many_runs.ipynb #aa530230
+def _check_room(db, missing):
+    "Say that the disk is full, and that nothing is lost"
+    if not db.full: return
+    raise ValueError(f'{db.said}: its disk is full. All rows that were computed are there; '
+                     f'{missing} runs were not begun. Make room, and sweep again')
+
 def _sweep_name(fn, name, progress):
     "Under which name rows are kept; refuses what cannot be swept"
     if not callable(fn): raise ValueError(f'fn={fn!r} must be a function')
@@ -288,7 +373,8 @@ def sweep(
     grid, # name to list of values, or a list of cells, see `cells_of`
     seeds=(0,), # numbers, or how many
     store='runs.db', # SQLite file; rows of earlier sweeps are kept and not run again
-    n_jobs:int=None, # processes; as `joblib.parallel_config` says, else one per core, if omitted
+    # processes; as `joblib.parallel_config` says, else one per core, if omitted; 0: in this one
+    n_jobs:int=None,
     name:str=None, # under which rows are kept; that of `fn` if omitted
     retry:bool=True, # run those again that failed before?
     # show a bar with the time that is left? 'lines': a line on stderr now and then, for a log
@@ -307,8 +393,11 @@ def sweep(
             else there[k]['result'] is None)
         todo = [c for c,k in zip(runs, keys) if open_(k)]
         if todo: db.check_writable()
-        for row in _shown(_rows(fn, todo, _jobs(n_jobs)), len(todo), progress):
+        rows = _rows(fn, todo, _jobs(n_jobs), lambda: not db.full)
+        for row in _shown(rows, len(todo), progress):
             db.add(name, code=code, **row)
+            there[row['cell'], row['seed']] = row
+        _check_room(db, len([k for k in keys if k not in there]))
         there = db.rows(name)
         def row(c, k):
             asked,r = {n: scalar(v) for n,v in c.items()},there[k]

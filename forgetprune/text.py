@@ -313,6 +313,8 @@ class FlushDenormals(Callback):
     def after_fit(self):
         if FlushDenormals.ours: torch.set_flush_denormal(False)
         FlushDenormals.ours = False
+    def state_dict(self): return {} # it remembers nothing from one step to the next
+    def load_state_dict(self, state): pass
 
 # %% ../nbs/05_text.ipynb #796f284b
 def _torch(opt, **kw):

@@ -11,9 +11,11 @@ from forgetprune.text import *
 words = 'the quick brown fox\njumps over the lazy dog\n'*40
 class Die(Callback):
     order = 130
-    def __init__(self, at): self.at = at
+    def __init__(self, at): self.when = at
+    def state_dict(self): return {} # it remembers nothing
+    def load_state_dict(self, state): pass
     def after_batch(self):
-        if self.training and self.learn.train_iter==self.at: raise KeyboardInterrupt
+        if self.training and self.learn.train_iter==self.when: raise KeyboardInterrupt
 
 def run(folder, die=None, resume=None, steps=40, epochs=1, opt_func=None, extra=list,
         train=warm_fit, **kw):
@@ -24,7 +26,7 @@ def run(folder, die=None, resume=None, steps=40, epochs=1, opt_func=None, extra=
     cb = Recycle(**{**dict(every=7, frac=0.25, immunity=1, smooth=10), **kw})
     with l.no_bar(), l.no_logging():
         try: train(l, epochs, cbs=[cb, *extra(), Checkpoints(folder, 5, dict(kw=str(kw)), resume),
-            *([Die(die)] if die else [])])
+            Die(die)])
         except KeyboardInterrupt: pass
     return l,cb
 
@@ -93,16 +95,18 @@ def test_images_and_neurons_that_were_put_back_to_work(die, tmp_path, digits):
         cb = Recycle(6, 0.25, pruned=True, immunity=2, blocks=['1'])
         with l.no_bar(), l.no_logging():
             try: l.fit(3, 1e-2, cbs=[cb, KeepCut(cut), Checkpoints(folder, 5, resume=resume),
-                *([Die(die)] if die else [])])
+                Die(die)])
             except KeyboardInterrupt: pass
         return l,cb
     for n in 'ab': (tmp_path/n).mkdir()
     class Die(Callback):
         order = 130
-        def __init__(self, at): self.at,self.n = at,0
+        def __init__(self, at): self.when,self.n = at,0
+        def state_dict(self): return {}
+        def load_state_dict(self, state): pass
         def after_batch(self):
             self.n += self.training
-            if self.n==self.at: raise KeyboardInterrupt
+            if self.n==self.when: raise KeyboardInterrupt
     whole,a = go(tmp_path/'a')
     go(tmp_path/'b', die)
     late,b = go(tmp_path/'b', resume=last_checkpoint(tmp_path/'b'))
@@ -180,6 +184,141 @@ def test_a_search_for_a_rate_leaves_no_checkpoint(tmp_path):
     l.add_cb(Checkpoints(tmp_path, 2))
     with l.no_bar(), l.no_logging(): l.lr_find(num_it=10, show_plot=False)
     assert not checkpoints(tmp_path)
+
+# ---- other callbacks, and what the training was set up with
+
+def losses_of(l): return torch.stack(l.recorder.losses), list(map(list, l.recorder.values))
+
+def fit(folder, cbs=list, die=None, resume=None, epochs=4, lr=1e-2, bs=4, steps=6, opt=Adam,
+        text=words, wd=None, loss=None, train=None, d_ff=24):
+    "A learner and its callbacks after a training that dies after `die` steps"
+    set_seed(1 if resume else 0)
+    l = lm_learner(get_text_dls(text, bs=bs, context=16, steps=steps, n_valid=50, device='cpu'),
+        d_model=16, n_layers=2, n_heads=2, d_ff=d_ff)
+    l.opt_func,l.path,cbs = opt,folder,cbs()
+    if loss: l.loss_func = loss
+    cbs = [*cbs, Die(die), Checkpoints(folder, 4, resume=resume)]
+    with l.no_bar(), l.no_logging():
+        try: (train or l.fit)(*([l] if train else []), epochs, lr, wd=wd, cbs=cbs)
+        except KeyboardInterrupt: pass
+    return l,cbs
+
+def both(tmp_path, cbs, die=15, **kw):
+    "Learner and callbacks of a training that went through, and of one that died and was resumed"
+    for n in 'ab': (tmp_path/n).mkdir()
+    whole,a = fit(tmp_path/'a', cbs, **kw)
+    fit(tmp_path/'b', cbs, die, **kw)
+    s = last_checkpoint(tmp_path/'b')
+    assert s['steps'] < whole.train_iter # it did die
+    late,b = fit(tmp_path/'b', cbs, resume=s, **kw)
+    assert same_state(whole.model.state_dict(), late.model.state_dict())
+    same(last_checkpoint(tmp_path/'a'), last_checkpoint(tmp_path/'b'))
+    assert whole.recorder.iters==late.recorder.iters
+    same(losses_of(whole), losses_of(late))
+    return a,b
+
+def others():
+    from fastai.callback.tracker import (EarlyStoppingCallback, ReduceLROnPlateau,
+        SaveModelCallback, TerminateOnNaNCallback)
+    from fastai.callback.training import GradientClip
+    from forgetprune.decay import MidpointLoss
+    from forgetprune.magnitudes import MagnitudeRecorder
+    from forgetprune.retrain import RetrainSubset
+    # epochs hardly better than the best one so far, so that patience runs out
+    late = dict(min_delta=0.5, patience=2)
+    return dict(retrain=lambda: [RetrainSubset('low', 0.25, warm=20)],
+        anywhere=lambda: [RetrainSubset('random', 0.25, warm=3), GradientClip(0.1)],
+        recorder=lambda: [MagnitudeRecorder(5), MidpointLoss(0.1), TerminateOnNaNCallback()],
+        plateau=lambda: [ReduceLROnPlateau(**late), GradientClip(0.1), GradientClip(0.05)],
+        early=lambda: [EarlyStoppingCallback(**late)],
+        saved=lambda: [SaveModelCallback(), EarlyStoppingCallback(patience=2, min_delta=0.1)],
+        train_loss=lambda: [ReduceLROnPlateau(monitor='train_loss', **late)])
+
+@pytest.mark.parametrize('die', [5, 23])
+@pytest.mark.parametrize('which', ['retrain', 'anywhere', 'recorder', 'plateau', 'early', 'saved',
+    'train_loss'])
+def test_with_other_callbacks(which, die, tmp_path):
+    if which in ('early', 'saved') and die > 17: die = 17
+    a,b = both(tmp_path, others()[which], die)
+    for x,y in zip(a[:-2], b[:-2]):
+        plain = lambda cb: {n: v for n,v in vars(cb).items()
+            if isinstance(v, (int, float, str, bool, list)) and n!='ffns'}
+        same(plain(x), plain(y))
+    if which=='recorder': assert a[0].steps==[0, 5, 10, 15, 20, 24] and all(torch.equal(*v)
+        for n in a[0].kept for v in zip(a[0].kept[n], b[0].kept[n]))
+
+def fails(folder, message, *args, **kw):
+    with pytest.raises(ValueError, match=message): fit(folder, *args, **kw)
+
+def one_cycle(l, n, lr, wd=None, cbs=None): l.fit_one_cycle(n, lr, wd=wd, cbs=cbs)
+
+def test_a_training_that_was_set_up_otherwise_is_noticed(tmp_path):
+    from fastai.callback.training import GradientClip
+    from forgetprune.retrain import RetrainSubset
+    clip = lambda most: lambda: [GradientClip(most), RetrainSubset('low', 0.5)]
+    def masked(pred, y): return masked_loss(pred, y)
+    fit(tmp_path, clip(0.1), die=9)
+    s = last_checkpoint(tmp_path)
+    go = lambda message, cbs=clip(0.1), **kw: fails(tmp_path, message, cbs, resume=s, **kw)
+    go('holds a run with lr=0.01, not lr=0.02; ask', lr=2e-2)
+    go('wd=0.01, not wd=0.1', wd=0.1)
+    go('bs=4, not bs=5', bs=5)
+    go('batches=6, not batches=7', steps=7)
+    go('epochs=4, not epochs=5', epochs=5)
+    go('optimiser=.*adam_step.*not optimiser=.*sgd_step', opt=SGD)
+    go('mom=0.9, not mom=0.5', opt=lambda p, lr: Adam(p, lr, mom=0.5))
+    go('data=', text=words.replace('lazy dog', 'dog lazy'))
+    go('loss=.*masked_loss', loss=masked)
+    go('gradient_clip.max_norm=0.1, not gradient_clip.max_norm=0.2', clip(0.2))
+    go('retrain_subset.frac=0.5, not retrain_subset.frac=0.25',
+        lambda: [GradientClip(0.1), RetrainSubset('low', 0.25)])
+    go('with the callbacks .*gradient_clip', lambda: [RetrainSubset('low', 0.5)])
+    go('of another network', d_ff=32)
+    go('callbacks .*param_scheduler', train=one_cycle)
+    assert last_checkpoint(tmp_path)['steps']==s['steps'] # nothing was trained
+    fit(tmp_path, clip(0.1), resume=s)
+    assert last_checkpoint(tmp_path)['steps']==24
+
+def test_another_schedule_or_cut_is_noticed(tmp_path):
+    from forgetprune.cut import Cut, KeepCut
+    def held(n):
+        return lambda: [KeepCut(Cut({'blocks.0.ff.up': torch.arange(n)}, {'blocks.0.ff.up':
+            torch.zeros(n)}, {'blocks.0.ff.up': (24, 16)}))]
+    fit(tmp_path, held(5), die=9, train=one_cycle)
+    s = last_checkpoint(tmp_path)
+    fails(tmp_path, 'param_scheduler.lr=', held(5), resume=s, train=one_cycle, lr=2e-2)
+    fails(tmp_path, 'keep_cut.cut=', held(6), resume=s, train=one_cycle)
+    fit(tmp_path, held(5), resume=s, train=one_cycle)
+
+def test_who_cannot_say_what_it_remembers_is_refused(tmp_path):
+    from fastai.callback.tracker import SaveModelCallback
+    from fastai.callback.training import ShortEpochCallback
+    class Counts(Callback):
+        n = 0
+        def after_batch(self): self.n += 1
+    class Late(Counts):
+        order = 2000
+        def state_dict(self): return {}
+        def load_state_dict(self, state): pass
+    for cb,message in ((Counts(), 'counts does not say'), (Late(), 'order=2000'),
+            (ShortEpochCallback(), 'short_epoch does not say'),
+            (SaveModelCallback(with_opt=True), 'with_opt=True')):
+        fails(tmp_path, message, lambda: [cb])
+        assert not checkpoints(tmp_path)
+
+def test_the_best_network_comes_along(tmp_path):
+    "Its file is in the folder of the learner, which another machine does not have"
+    from fastai.callback.tracker import SaveModelCallback
+    kw = dict(lr=0.3, opt=SGD) # worse and worse after the first epochs
+    (tmp_path/'a').mkdir()
+    whole,a = fit(tmp_path/'a', lambda: [SaveModelCallback()], **kw)
+    (tmp_path/'b').mkdir()
+    fit(tmp_path/'b', lambda: [SaveModelCallback()], die=20, **kw)
+    (tmp_path/'b'/'models'/'model.pth').unlink()
+    late,b = fit(tmp_path/'b', lambda: [SaveModelCallback()], resume=last_checkpoint(tmp_path/'b'),
+        **kw)
+    assert same_state(whole.model.state_dict(), late.model.state_dict())
+    assert a[0].best==b[0].best
 
 # ---- the command, killed
 
