@@ -59,7 +59,8 @@ def need_finite(
         if t.isfinite().all(): continue
         raise ValueError(
             f'dl: its inputs lead to values in layer {n!r} that are not finite (NaN or '
-            'infinite); clean the data')
+            'infinite); look for such numbers in the data, and in the weights, which may '
+            'be damaged')
 
 # %% ../nbs/11_class_pruning.ipynb #b04a4a5d
 def _summed(x, c, wide):

@@ -94,7 +94,8 @@ def finite(
     "Refuse outputs that are NaN or infinite"
     if out.isfinite().all(): return out
     raise ValueError(
-        'dl: the outputs of the model are not finite (NaN or infinite); clean the data')
+        'dl: the outputs of the model are not finite (NaN or infinite); look for such numbers in '
+        'the data, and in the weights, which may be damaged')
 
 # %% ../nbs/06_watch.ipynb #933e6e72
 def both_kinds(
