@@ -20,7 +20,7 @@ setup: .venv/.done ## make the virtual environment .venv
 
 demo: setup ## main job: a network trained on MNIST forgets the sevens; report in demo/
 	@echo "== Forgetting the sevens (trains a network the first time, about a minute)"
-	@$(BIN)/forgetprune forget --target 7 --data mnist --out demo
+	@$(BIN)/forgetprune forget --target 7 --data mnist --out demo --force
 	@echo "== Open demo/report.html"
 
 # a process more than there are cores (tests/conftest.py), and one thread for each process

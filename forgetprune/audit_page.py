@@ -8,7 +8,7 @@ __all__ = ['plot_audit']
 # %% ../nbs/14e_audit_page.ipynb #a1900003
 import math
 import numpy as np
-from .figures import blue, grey, orange
+from .figures import blue, grey, literal, orange
 from .measured import reading, teaching
 
 # %% ../nbs/14e_audit_page.ipynb #a1900006
@@ -113,7 +113,7 @@ def plot_audit(
     _plot_attacks(res, axs[1,2])
     for ax in axs.flat: ax.grid(axis='y', alpha=0.2)
     handles,labels = axs[0,2].get_legend_handles_labels()
-    fig.suptitle(f'Audit of {res.name!r}: {res.verdict}')
+    fig.suptitle(literal(f'Audit of {res.name!r}: {res.verdict}'))
     fig.legend(handles, labels, loc='lower center', ncol=len(labels), frameon=False)
     fig.tight_layout(rect=(0, 0.04, 1, 1))
     plt.close(fig)

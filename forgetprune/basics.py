@@ -6,8 +6,8 @@
 __all__ = []
 
 # %% ../nbs/00_basics.ipynb #ffac170d
-import os, tempfile
-from contextlib import contextmanager
+import hashlib, os, re, secrets, shutil, socket
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -59,6 +59,42 @@ def one_of(
     raise ValueError(f'{said(name, value)} is unknown; there are {listed}{more}')
 
 # %% ../nbs/00_basics.ipynb #dbcf8194
+_own_parts = set() # temporary names that this process has in use
+
+def _host(): return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+def part_beside(
+    path # where a file or a folder is to be
+)->Path:
+    "A temporary name beside `path`, that says which process on which machine it belongs to"
+    path = Path(path)
+    whose = f'{_host()}-{os.getpid()}-{secrets.token_hex(4)}'
+    part = path.with_name(f'.{path.name}.{whose}.forgetprune')
+    _own_parts.add(part.name)
+    return part
+
+def _is_dead(name):
+    "Is this a temporary name of a process of this machine that is no more?"
+    m = re.fullmatch(rf'\..*\.{_host()}-(\d+)-[0-9a-f]{{8}}\.forgetprune', name)
+    if not m or os.name!='posix': return False
+    if int(m[1])==os.getpid(): return name not in _own_parts
+    try: os.kill(int(m[1]), 0)
+    except ProcessLookupError: return True
+    except OSError: pass # somebody else's, and alive
+    return False
+
+# %% ../nbs/00_basics.ipynb #b0a1c3d5
+def remove_dead_parts(
+    folder # where files are written
+):
+    "Remove the temporary files and folders of processes that were killed"
+    for p in Path(folder).iterdir():
+        if not _is_dead(p.name): continue
+        if p.is_dir(): shutil.rmtree(p, ignore_errors=True)
+        else:
+            with suppress(OSError): p.unlink()
+
+# %% ../nbs/00_basics.ipynb #b0a1c3d6
 @contextmanager
 def whole_file(
     path # where the file is to be
@@ -67,13 +103,36 @@ def whole_file(
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f'path={str(path)!r}: there is no folder {path.parent}; make it first')
-    fd,tmp = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    os.close(fd)
+    remove_dead_parts(path.parent)
+    tmp = part_beside(path)
     try:
-        yield Path(tmp)
-        os.chmod(tmp, 0o644)
+        os.close(os.open(tmp, os.O_CREAT|os.O_EXCL|os.O_WRONLY, 0o666)) # less what umask forbids
+        mode = tmp.stat().st_mode & 0o777
+        yield tmp
+        tmp.chmod(mode) # some writers put a file of their own there
         os.replace(tmp, path)
-    finally: Path(tmp).unlink(missing_ok=True)
+    except OSError as e:
+        if e.errno is None or e.filename not in (None, str(tmp)): raise
+        raise OSError(e.errno, e.strerror, str(path)) from e # the name that the user knows
+    finally:
+        tmp.unlink(missing_ok=True)
+        _own_parts.discard(tmp.name)
+
+# %% ../nbs/00_basics.ipynb #b0a1c3d7
+@contextmanager
+def part_folder(
+    path # what its name begins with
+):
+    "A temporary folder, removed at the end, or by the next process if this one is killed"
+    path = Path(path)
+    remove_dead_parts(path.parent)
+    tmp = part_beside(path)
+    try:
+        tmp.mkdir()
+        yield tmp
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+        _own_parts.discard(tmp.name)
 
 # %% ../nbs/00_basics.ipynb #e1456805
 def bar(

@@ -6,12 +6,10 @@
 __all__ = ['summaries', 'main']
 
 # %% ../nbs/35_cli.ipynb #3b76ec70
-import ast, re, shlex, sys, warnings
+import os, re, signal, sys, threading, warnings
+from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-import typer
 from . import __version__
 
 # %% ../nbs/35_cli.ipynb #a8cc08bd
@@ -22,6 +20,8 @@ _rooms = 'forget_command','recycle_command','commands' # modules that hold comma
 @cache
 def _commands_in(module):
     "Name of a command to what it does, read from the source of a module without importing it"
+    import ast
+    from importlib.util import find_spec
     source,res = Path(find_spec(f'forgetprune.{module}').origin).read_text(encoding='utf-8'),{}
     for f in ast.parse(source).body:
         for d in getattr(f, 'decorator_list', []):
@@ -37,12 +37,14 @@ def summaries()->dict: # name of a command to what it does, in one line
 
 # %% ../nbs/35_cli.ipynb #58052467
 def _print_version(wanted:bool):
+    import typer
     if not wanted: return
     print(__version__)
     raise typer.Exit()
 
 def _only_listed():
     "A Typer app that knows what there is, and can do none of it"
+    import typer
     app = typer.Typer(help='Find out what a network knows, and make it forget.', **_calm)
     @app.callback()
     def options(version:bool=typer.Option(False, '--version', help='Print the version.',
@@ -51,13 +53,40 @@ def _only_listed():
     return app
 
 # %% ../nbs/35_cli.ipynb #d2700838
+def _interrupted_early(*_):
+    "Answer an interrupt while modules are imported"
+    with suppress(OSError): os.write(2, b'forgetprune: interrupted; nothing was begun\n')
+    os._exit(130)
+
+@contextmanager
+def _answering_interrupts():
+    "A handler for the time of imports; where interrupts are ignored, they still are"
+    mine = threading.current_thread() is threading.main_thread()
+    if mine: mine = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if mine: signal.signal(signal.SIGINT, _interrupted_early)
+    try: yield
+    finally:
+        if mine: signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def _app(args):
     "The app for these arguments"
     room = next((m for m in _rooms if args[0] in _commands_in(m)), None)
-    if room is None: return _only_listed()
-    import_module(f'forgetprune.{room}') # adds its commands
-    from forgetprune.commands import app
-    return app
+    with _answering_interrupts():
+        if room is None: return _only_listed()
+        from importlib import import_module
+        import_module(f'forgetprune.{room}') # adds its commands
+        from forgetprune.commands import app
+        return app
+
+# %% ../nbs/35_cli.ipynb #d2700839
+def _check_not_empty(args):
+    "Refuse an argument without content, which a path takes for the folder one is in"
+    before = ['an argument', *args]
+    for b,a in zip(before, args):
+        option,_,value = a.partition('=') if a.startswith('--') else (b, '', a)
+        if value.strip() or a.startswith('--') and '=' not in a: continue
+        name = option if option.startswith('-') else 'an argument'
+        raise ValueError(f'{name} is empty; give a value, or leave it out')
 
 def _as_option(msg, args):
     "What the library calls `name=value` is `--name value` here, if it was given as an option"
@@ -65,32 +94,84 @@ def _as_option(msg, args):
     flag = f'--{m[1].replace("_", "-")}' if m else None
     return f'{flag} {msg[m.end():]}' if flag in [a.split('=')[0] for a in args] else msg
 
+def _said_of(error, args):
+    "An error as a sentence: of the operating system's, the file and what is wrong with it"
+    if isinstance(error, OSError) and error.strerror:
+        where = f'{error.filename}: ' if error.filename else ''
+        return f'{where}{error.strerror}'
+    return _as_option(str(error), args)
+
+# %% ../nbs/35_cli.ipynb #d270083a
 def _fail(msg, code=2):
     "Say what is wrong, in one line"
     # fastai's way to pass on an error
     msg = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:', '', str(msg))
-    print(f'forgetprune: {" ".join(msg.split())}', file=sys.stderr)
+    with suppress(OSError): print(f'forgetprune: {" ".join(msg.split())}', file=sys.stderr)
     return code
 
+def _open_outputs():
+    "Somewhere to print to, where there is nothing: a program that was started without outputs"
+    for n in ('stdout', 'stderr'):
+        if getattr(sys, n) is None: setattr(sys, n, open(os.devnull, 'w', encoding='utf-8'))
+
+def _unprinted(e):
+    "What was to be printed could not be: the reader has gone, or its disk is full"
+    with suppress(OSError, ValueError, AttributeError): # so that Python does not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    gone = isinstance(e, BrokenPipeError)
+    what = 'the output was closed before all was printed' if gone else f'printing failed ({e})'
+    return _fail(f'{what}; files that were written are whole', 141 if gone else 2)
+
 # %% ../nbs/35_cli.ipynb #2bd19408
+class _Unprinted(Exception): "Printing failed, for the reason it comes from"
+
+class _Printing:
+    "Standard output, whose errors are told from those of files"
+    def __init__(self, out): self._out = out
+    def __getattr__(self, n): return getattr(self._out, n)
+    def write(self, s):
+        try: return self._out.write(s)
+        except OSError as e: raise _Unprinted() from e
+    def flush(self):
+        try: self._out.flush()
+        except OSError as e: raise _Unprinted() from e
+
+# %% ../nbs/35_cli.ipynb #2bd1940a
+def _ended(e, args):
+    "The code for what Typer raised; anything else is raised again"
+    import shlex, typer
+    if isinstance(e, typer.Exit): return e.exit_code
+    if isinstance(e, typer.Abort): return _fail('interrupted', 130)
+    if not hasattr(e, 'format_message'): raise e
+    said = e.format_message().rstrip('.')
+    return _fail(f'{said}, in: forgetprune {shlex.join(map(str, args))} (see --help)',
+                 getattr(e, 'exit_code', 2))
+
+def _run(args):
+    "Run a command; returns the code to exit with"
+    try:
+        _check_not_empty(args)
+        code = _app(args)(args, standalone_mode=False) or 0
+        if code == 130: raise KeyboardInterrupt # Typer turned it into a number
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail('interrupted; nothing half-written was left behind', 130)
+    except _Unprinted as e: return _unprinted(e.__cause__)
+    except (ValueError, OSError) as e: return _fail(_said_of(e, args))
+    except Exception as e: return _ended(e, args)
+
+# %% ../nbs/35_cli.ipynb #2bd1940b
 def main(
     args:list=None # `sys.argv[1:]` if omitted
 ):
-    "Entry point of `forgetprune`; exits with 0, 2 (wrong arguments or data) or 130 (interrupted)"
+    "Entry point; exits with 0, 2 (wrong arguments or data), 130 (interrupt) or 141 (nobody reads)"
     args = list(sys.argv[1:] if args is None else args)
     if args[:1]==['--']: args = args[1:] # no options come before a command
     args = args or ['--help']
     warnings.formatwarning = lambda msg, *_, **__: f'forgetprune: {msg}\n'
-    try:
-        code = _app(args)(args, standalone_mode=False) or 0
-        if code == 130: raise KeyboardInterrupt # Typer turned it into a number
-    except (typer.Abort, KeyboardInterrupt):
-        code = _fail('interrupted; nothing half-written was left behind', 130)
-    except typer.Exit as e: code = e.exit_code
-    except (ValueError, OSError) as e: code = _fail(_as_option(str(e), args))
-    except Exception as e:
-        if not hasattr(e, 'format_message'): raise
-        said = e.format_message().rstrip('.')
-        code = _fail(f'{said}, in: forgetprune {shlex.join(map(str, args))} (see --help)',
-                     getattr(e, 'exit_code', 2))
+    _open_outputs()
+    out,sys.stdout = sys.stdout,_Printing(sys.stdout)
+    try: code = _run(args)
+    finally: sys.stdout = out
     sys.exit(code)

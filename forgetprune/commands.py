@@ -18,7 +18,8 @@ from .figures import figure_png
 from .grids import cells_of, check_cells, read_config
 from .magnitudes import magnitude_stats, measures, plot_magnitudes
 from .published import checkpoint_magnitudes
-from .report import checked_folder, put_files, report_html, without_nan
+from .report import as_csv, report_html, without_nan
+from .runs import new_run
 from .seeds import over_seeds
 from .sweep import Store, sweep
 from .text import fetch_text, texts
@@ -35,21 +36,24 @@ def quiet(learn, bars):
     return stack
 
 # %% ../nbs/34_commands.ipynb #aae8fbcf
+out_help = 'Folder for {}. It must not hold a run already.'
+force_help = 'Replace the run that --out holds.'
+
 def as_table(values): return pd.DataFrame({'': {k: str(v) for k,v in values.items()}})
 
 # %% ../nbs/34_commands.ipynb #ef2478bf
-def _write_magnitudes(out, path, mags, stats, plain):
+def _write_magnitudes(run, path, mags, stats, plain):
     "All files of a look at a checkpoint; returns their names"
     png,rows = figure_png(plot_magnitudes(mags, str(path))),[]
     for n,m in mags.items(): rows += [(n, i, float(v)) for i,v in enumerate(m)]
-    csv = pd.DataFrame(rows, columns=['block', 'neuron', 'magnitude']).to_csv(index=False)
+    table = pd.DataFrame(rows, columns=['block', 'neuron', 'magnitude'])
     caption = (
         'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: '
         'the median.'
     )
     page = report_html(f'Neuron magnitudes of {path}', [(png, caption), stats.round(3)])
     result = dict(version=__version__, command='magnitudes', path=str(path), blocks=plain)
-    return put_files(out, result, {'report.html': page, 'magnitudes.csv': csv,
+    return run.put(result, {'report.html': page, 'magnitudes.csv': as_csv(table),
         'magnitudes.png': png})
 
 # %% ../nbs/34_commands.ipynb #cb599c26
@@ -71,21 +75,23 @@ def magnitudes_command(
     measure:str=typer.Option('product',
         help=f'Of the norms of row and column: {", ".join(measures)}.'),
     out:Path=typer.Option(None,
-        help='Folder for result.json, magnitudes.csv, magnitudes.png and report.html.'),
+        help=out_help.format('result.json, magnitudes.csv, magnitudes.png and report.html')),
+    force:bool=typer.Option(False, '--force', help=force_help),
     as_json:bool=typer.Option(False, '--json',
         help='Print the statistics as JSON, and nothing else.')
 ):
     "Neuron magnitudes of a checkpoint, block by block."
     one_of('--measure', measure, measures)
-    if out: out = checked_folder(out)
-    mags = checkpoint_magnitudes(path, pattern, measure)
-    if bad := [n for n,m in mags.items() if not m.isfinite().all()]:
-        raise ValueError(
-            f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or '
-            'a training that diverged')
-    stats = _stats(mags)
-    plain = without_nan(stats.to_dict('index'))
-    if out: written = _write_magnitudes(out, path, mags, stats, plain)
+    with new_run(out, force) as run:
+        try: mags = checkpoint_magnitudes(path, pattern, measure)
+        except ValueError as e: raise ValueError(str(e).replace('pattern=', '--pattern ')) from None
+        if bad := [n for n,m in mags.items() if not m.isfinite().all()]:
+            raise ValueError(
+                f'{path}: weights of {", ".join(bad)} are NaN or infinite, so it is damaged or '
+                'a training that diverged')
+        stats = _stats(mags)
+        plain = without_nan(stats.to_dict('index'))
+        if run: written = _write_magnitudes(run, path, mags, stats, plain)
     if as_json: return print(json.dumps(plain, indent=1))
     print(stats.drop(columns='at').round(3).to_string())
     if out: print(f'\nWritten to {out}: {written}')

@@ -6,7 +6,7 @@
 __all__ = ['player']
 
 # %% ../nbs/00b_figures.ipynb #b63fb38c
-import hashlib, io, json, math, re
+import hashlib, html, io, json, math, re
 import numpy as np
 
 # %% ../nbs/00b_figures.ipynb #fc93bd5d
@@ -49,6 +49,13 @@ def figure_png(
     b = io.BytesIO()
     fig.savefig(b, format='png', dpi=130, bbox_inches='tight')
     return b.getvalue()
+
+# %% ../nbs/00b_figures.ipynb #b33e9701
+def literal(
+    name # of a class, a block or a file
+)->str:
+    "A name as matplotlib shows it letter by letter"
+    return str(name).replace('$', r'\$')
 
 # %% ../nbs/00b_figures.ipynb #5b870449
 def log_bins(
@@ -118,16 +125,17 @@ def player(
     "Pictures with a slider"
     import matplotlib.pyplot as plt
     from matplotlib.animation import FuncAnimation
-    html = FuncAnimation(fig, draw, frames=n, interval=400).to_jshtml(default_mode='once')
+    page = FuncAnimation(fig, draw, frames=n, interval=400).to_jshtml(default_mode='once')
     plt.close(fig)
-    html = re.sub(r'<link[^>]*>', '', html)
-    html = re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda m: _signs[m[1]], html)
+    page = re.sub(r'<link[^>]*>', '', page)
+    page = re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda m: _signs[m[1]], page)
     # a random one, which would make every run differ
-    name = re.search(r'id="_anim_img(\w+)"', html)[1]
-    same = hashlib.sha256(html.replace(name, '').encode()).hexdigest()[:12]
-    html = html.replace(name, same)
-    html = html.replace('type="range"', f'type="range" aria-label="{label}"')
-    html = html.replace(f'<img id="_anim_img{same}"',
+    name = re.search(r'id="_anim_img(\w+)"', page)[1]
+    same = hashlib.sha256(page.replace(name, '').encode()).hexdigest()[:12]
+    page,label = page.replace(name, same),html.escape(label)
+    page = page.replace('type="range"', f'type="range" aria-label="{label}"')
+    page = page.replace(f'<img id="_anim_img{same}"',
                         f'<img alt="{label}: one picture per step" id="_anim_img{same}"')
-    if values is None: return html
-    return html + _say_script.format(id=same, values=json.dumps([str(v) for v in values]))
+    if values is None: return page
+    said = json.dumps([str(v) for v in values]).replace('<', '\\u003c') # no tag ends the script
+    return page + _say_script.format(id=same, values=said)

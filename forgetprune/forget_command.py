@@ -7,37 +7,40 @@ __all__ = ['forget_command', 'audit_command']
 
 # %% ../nbs/34b_forget_command.ipynb #8394fad0
 import copy, json, math, shlex, sys
+from dataclasses import replace
 from pathlib import Path
 import pandas as pd, torch, typer
 from fastai.basics import Learner
 from fastai.callback.schedule import *
 from . import __version__
 from .audit import audit
-from .basics import one_of, share, whole
+from .basics import one_of, part_folder, share, whole
 from .classes import class_split, vocab_of, without
-from .commands import app, as_table, quiet
+from .commands import app, as_table, force_help, out_help, quiet
 from .cut import Cut
 from .data import datasets
 from .figures import figure_png
 from .forget import class_name, parts_of, schedules
 from .golds import gold_seeds
 from .layers import pick_layers
-from .networks import read_noted, save_model
+from .networks import save_model
 from .outputs import answer_counts, get_gold
-from .report import (checked_folder, plot_answers, put_files, report_html,
-                                report_section)
+from .report import as_csv, plot_answers, report_html, report_section
 from .rivals import criteria
+from .runs import new_run, run_folder, run_id
 from .subjects import Data, class_option, data_options, given_network, subject
 from .training import get_learner, model_file, recipes, train
 from .witnesses import reinitialised
 
 # %% ../nbs/34b_forget_command.ipynb #684707a1
+_most_weights = 2**40 # in a layer of whatever network
+
 def _parse_k(k):
     "A number of weights (int), a fraction (float) or None"
     if k is None: return None
     try: v = float(k) if '.' in k or 'e' in k.lower() else int(k)
     except ValueError: v = -1
-    if v >= 0 and (isinstance(v, int) or v <= 1): return v
+    if 0 <= v <= (1 if isinstance(v, float) else _most_weights): return v
     raise ValueError(
         f'--k {k}: give a number of weights per layer (7000) or a fraction of each layer '
         'between 0 and 1 (0.02)')
@@ -51,6 +54,18 @@ def _train(learn, bars):
     )
     print(f'{word} {f}', file=sys.stderr)
     with quiet(learn, bars): train(learn)
+
+def _try_kept(learn, path, more=()):
+    "Refuse a folder for trained networks that cannot be written to, before any is trained"
+    f = model_file(learn)
+    if all(g.exists() for g in (f, *more)): return
+    where = f'--path {path}' if path else f'the folder for data, {learn.dls.path},'
+    try:
+        f.parent.mkdir(parents=True, exist_ok=True)
+        with part_folder(f.parent/'try'): pass
+    except OSError as e:
+        raise ValueError(f'{where}: networks are to be kept in {f.parent}, and it cannot be '
+            f'written to ({e.strerror}); name another folder by --path') from None
 
 # %% ../nbs/34b_forget_command.ipynb #5014aade
 def _accuracies(table):
@@ -123,14 +138,15 @@ def _page(res, result, figs):
                        res.cut.summary().set_index('layer'), as_table(about)])
 
 # %% ../nbs/34b_forget_command.ipynb #0128a80f
-def _write(out, res, learn, result, counts):
+def _write(run, res, learn, result, counts):
     "All files of a run; returns their names"
-    figs = _figures(res, learn, counts)
+    figs,id_ = _figures(res, learn, counts),run_id(result)
     about = {k: result[k] for k in ('data', 'seed', 'target', 'criterion', 'k')}
-    def save(path): save_model(learn.model, path, arch=learn.arch, **about)
-    return put_files(out, result, {
-        'report.html': _page(res, result, figs), 'curve.csv': res.curve.to_csv(index=False),
-        'cut.safetensors': res.cut.save, 'model.safetensors': save,
+    def save(path): save_model(learn.model, path, arch=learn.arch, run=id_, **about)
+    cut = replace(res.cut, meta=res.cut.meta | dict(run=id_))
+    return run.put(result, {
+        'report.html': _page(res, result, figs), 'curve.csv': as_csv(res.curve),
+        'cut.safetensors': cut.save, 'model.safetensors': save,
         **{f'{n}.png': png for n,(png,_) in figs.items()}})
 
 # %% ../nbs/34b_forget_command.ipynb #432f6bb6
@@ -152,11 +168,15 @@ def _making(learn, epochs, lr, bars):
         return anew
     return make
 
+def _gold_files(learn, target):
+    "Where golds are kept that are trained as the network itself was"
+    dls = without(learn.dls, target)
+    return [model_file(get_learner(dls, learn.arch, learn.recipe, s)) for s in gold_seeds(learn)]
+
 def _by_recipe(learn, target, bars):
     "Golds as the network itself was trained, kept beside the data"
     gold = []
-    for seed in gold_seeds(learn):
-        f = model_file(get_learner(without(learn.dls, target), learn.arch, learn.recipe, seed))
+    for seed,f in zip(gold_seeds(learn), _gold_files(learn, target)):
         if not f.exists():
             print(f'Training a network that never sees class {target}, to be kept as {f}',
                   file=sys.stderr)
@@ -191,12 +211,13 @@ def _audit_parts(found):
         'bars are intervals.')
     return [*found.reasons, *found.remarks, (png, caption), _with_ends(found.table)], png
 
-def _write_audit(out, found, result):
+def _write_audit(run, found):
     "audit.json, audit.png, a section of report.html, the audit in result.json; returns their names"
-    page,(parts,png) = (out/'report.html').read_text(encoding='utf-8'),_audit_parts(found)
+    page = (run.folder/'report.html').read_text(encoding='utf-8')
+    parts,png = _audit_parts(found)
     page = report_section(page, 'audit', f'Audit: {found.verdict}', parts)
     files = {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}
-    return put_files(out, result, files, anew=False)
+    return run.put(run.result | dict(audit=found.to_dict()), files, more=True)
 
 def _print_audit(found):
     "The audit, for people"
@@ -241,6 +262,15 @@ def _check_forget(data, criterion, recipe, k, seed, model, with_audit, goal, bud
     share('--budget', budget)
     return k
 
+# %% ../nbs/34b_forget_command.ipynb #c19e0014
+def _forget(learn, target, how, seed, bars):
+    "What forgetting did; the network as it was; what it called the target before and after"
+    t,_ = class_split(parts_of(learn.dls)[_judged_on(learn)], target)
+    before,trained = answer_counts(learn.model, t),copy.deepcopy(learn.model)
+    drawn = dict(seed=seed) if how['criterion'] in ('random', 'output_aware') else {}
+    res = learn.forget(target, progress=bars, **how, **drawn)
+    return res, trained, (before, answer_counts(learn.model, t))
+
 # %% ../nbs/34b_forget_command.ipynb #d64e5bcf
 @app.command('forget')
 def forget_command(
@@ -267,7 +297,8 @@ def forget_command(
     seed:int=typer.Option(0, help='Decides the split of the data and the training.'),
     recipe:str=typer.Option('sgd', help=f'How the network is trained: {", ".join(recipes)}.'),
     out:Path=typer.Option(None,
-        help='Folder for result.json, curve.csv, cut, pruned model, figures and report.html.'),
+        help=out_help.format('result.json, curve.csv, cut, pruned model, figures and report.html')),
+    force:bool=typer.Option(False, '--force', help=force_help),
     path:Path=typer.Option(None, help=_path_help),
     with_audit:bool=typer.Option(False, '--audit',
         help='Then ask whether the class is erased or only suppressed. Trains three networks '
@@ -281,39 +312,41 @@ def forget_command(
     learn,bars = subject(data, seed, model, recipe, path),sys.stdout.isatty() and not as_json
     target = class_option(target, learn.dls)
     pick_layers(learn.model, names)
-    if out: out = checked_folder(out)
-    if model is None: _train(learn, bars)
-    t,_ = class_split(parts_of(learn.dls)[_judged_on(learn)], target)
-    before,trained = answer_counts(learn.model, t),copy.deepcopy(learn.model)
-    drawn = dict(seed=seed) if criterion in ('random', 'output_aware') else {}
-    res = learn.forget(target, k, criterion, names, goal, budget, progress=bars, **drawn)
-    result = _result(res, learn, data, recipe, seed, model)
-    if out: written = _write(out, res, learn, result, (before, answer_counts(learn.model, t)))
-    found = _audit(learn, target, res.cut, None, trained, bars) if with_audit else None
-    if found: result['audit'] = found.to_dict()
-    if found and out: added = _write_audit(out, found, result)
+    how = dict(k=k, criterion=criterion, layers=names, goal=goal, budget=budget)
+    written = added = found = None
+    with new_run(out, force) as run:
+        if model is None: _try_kept(learn, path, _gold_files(learn, target) if with_audit else [])
+        if model is None: _train(learn, bars)
+        res,trained,counts = _forget(learn, target, how, seed, bars)
+        result = _result(res, learn, data, recipe, seed, model)
+        if run: written = _write(run, res, learn, result, counts)
+        if with_audit: found = _audit(learn, target, res.cut, None, trained, bars)
+        if found: result['audit'] = found.to_dict()
+        if found and run: added = _write_audit(run, found)
     if as_json: return print(json.dumps(result, indent=1))
     _print(res)
     if found: _print_audit(found)
-    if out: print(f'\nWritten to {out}: {written}')
-    if found and out: print(f'Then, for the audit: {added}')
+    if written: print(f'\nWritten to {out}: {written}')
+    if added: print(f'Then, for the audit: {added}')
 
 # %% ../nbs/34b_forget_command.ipynb #7ada9d7c
 _of_a_run = ('result.json', 'model.safetensors', 'cut.safetensors', 'report.html')
+_kinds = dict(data=str, seed=int, target=int, target_name=str) # of what an audit uses
+_kinds_or_none = dict(model=str, recipe=str, size=int, bs=int, classes=list)
 
-def _read_result(folder):
-    "result.json of a finished run, that belongs to the network beside it"
-    f = folder/'result.json'
-    try:
-        result = json.loads(f.read_text(encoding='utf-8'))
-        here = {k: result[k] for k in ('data', 'seed', 'target')}
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f'{f} is not what `forgetprune forget` writes ({e})') from None
-    about = read_noted(folder/'model.safetensors')[0] or {}
-    if bad := [f'{k} is {v!r} here and {about.get(k)!r} there' for k,v in here.items()
-            if about.get(k)!=v]:
-        raise ValueError(f'{f} does not belong to the network beside it: {", ".join(bad)}')
-    return result
+def _check_result(f, result):
+    "Refuse a result of another command, or with values that are none"
+    if result['command']!='forget':
+        raise ValueError(f'DIR {f.parent}: it holds a run of `{result["command"]}`; audit one of '
+                         '`forgetprune forget --out DIR`')
+    def is_a(n, kind): return type(result.get(n)) is kind
+    bad = [n for n,kind in _kinds.items() if not is_a(n, kind)]
+    bad += [n for n,kind in _kinds_or_none.items() if result.get(n) is not None
+        and not is_a(n, kind)]
+    if bad: raise ValueError(f'{f} is not what `forgetprune forget` writes: {bad[0]} is '
+                             f'{result.get(bad[0])!r:.80}')
+    whole(f'{f}: seed', result['seed'], 0, _most_seed)
+    if result.get('recipe') is not None: one_of(f'{f}: recipe', result['recipe'], recipes)
 
 # %% ../nbs/34b_forget_command.ipynb #c19e0006
 def _data_of_run(folder, result, data, arch):
@@ -333,13 +366,23 @@ def _data_of_run(folder, result, data, arch):
     return data_options(str(data), arch or noted, result.get('size'), result.get('bs'))
 
 # %% ../nbs/34b_forget_command.ipynb #cf9389ff
-def _finished(folder, path, data=None, arch=None):
+def _need_folder(folder):
+    "Refuse what is no folder, so that none is made"
+    if not folder.is_dir(): raise ValueError(f'DIR {folder}: there is no such folder; make a run '
+        f'with: forgetprune forget --target 7 --out {shlex.quote(str(folder))}')
+
+def _need_files(folder):
+    "Refuse a folder that is not of a run"
+    if not (missing := [f for f in _of_a_run if not (folder/f).is_file()]): return
+    raise ValueError(f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune '
+                     f'forget --target 7 --out {shlex.quote(str(folder))}')
+
+def _finished(run, path, data=None, arch=None):
     "A finished run: its result, its data, its learner with the pruned network, its cut"
-    if missing := [f for f in _of_a_run if not (folder/f).is_file()]:
-        raise ValueError(
-            f'DIR {folder}: {", ".join(missing)} not there; make a run with: forgetprune '
-            f'forget --target 7 --out {shlex.quote(str(folder))}')
-    result,model = _read_result(folder),folder/'model.safetensors'
+    folder = run.folder
+    _need_files(folder)
+    result,model = run.read(),folder/'model.safetensors'
+    _check_result(folder/'result.json', result)
     data = _data_of_run(folder, result, data, arch)
     learn = subject(data, result['seed'], model, result.get('recipe') or 'sgd', path, 'DIR')
     if data.folder and result.get('classes')!=vocab_of(learn.dls):
@@ -347,23 +390,25 @@ def _finished(folder, path, data=None, arch=None):
                          'whose outputs would be called by wrong names; give the same pictures')
     return result, data, learn, Cut.load(folder/'cut.safetensors')
 
-def _before(learn, result, data, cut, bars):
+def _before(learn, result, data, cut, path, bars):
     "The network as it was before, if it is known how it was trained, or where it is"
     if result.get('recipe'):
         base = get_learner(learn.dls, learn.arch, result['recipe'], learn.seed)
+        _try_kept(base, path, _gold_files(base, result['target']))
         _train(base, bars)
         return base.model
     there = data.folder and cut.meta.get('healed') and Path(str(result.get('model'))).is_file()
     return given_network('model', result['model'], data, learn.dls)[0] if there else None
 
 # %% ../nbs/34b_forget_command.ipynb #c19e0007
-def _audit_of_run(folder, o, how, bars):
+def _audit_of_run(run, o, how, bars):
     "Judge a finished run, and add what was found to its folder"
-    for n in ('before', 'after', 'target', 'seed', 'size', 'bs', 'out'):
-        if o[n] is None: continue
+    folder = run.folder
+    for n in ('before', 'after', 'target', 'seed', 'size', 'bs', 'out', 'force'):
+        if o[n] is None or o[n] is False: continue
         raise ValueError(f'--{n} {o[n]}: it goes with --before and --after; with DIR, which has '
                          'all that, leave it out')
-    result,data,learn,cut = _finished(folder, o['path'], o['data'], o['arch'])
+    result,data,learn,cut = _finished(run, o['path'], o['data'], o['arch'])
     target = result['target']
     known = bool(result.get('recipe'))
     if known and o['epochs']:
@@ -376,10 +421,9 @@ def _audit_of_run(folder, o, how, bars):
             f'{result["target_name"]}, three times if you can, or --epochs N, by which three '
             'are trained')
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
-    before = _before(learn, result, data, cut, bars)
+    before = _before(learn, result, data, cut, o['path'], bars)
     found = _audit(learn, target, cut, gold, before, bars, o['epochs'], o['lr'], **how)
-    added = _write_audit(checked_folder(folder), found, result | dict(audit=found.to_dict()))
-    return found, f'Added to {folder}: {added} (in the last two, a section)'
+    return found, f'Added to {folder}: {_write_audit(run, found)} (in the last two, a section)'
 
 # %% ../nbs/34b_forget_command.ipynb #c19e0009
 def _pair(o):
@@ -401,7 +445,7 @@ def _pair(o):
     return learn, before, data, class_option(o['target'], learn.dls)
 
 # %% ../nbs/34b_forget_command.ipynb #c19e0010
-def _write_pair(out, found, learn, data, o):
+def _write_pair(run, found, learn, data, o):
     "All files of the judging of a pair; returns their names"
     (parts,png),part = _audit_parts(found),_judged_on(learn)
     about = dict(version=__version__, command='audit', data=data.name, before=str(o['before']),
@@ -411,17 +455,17 @@ def _write_pair(out, found, learn, data, o):
     where = f'Judged on {part} data.'
     page = report_html(f'Is {found.name!r} erased?', [f'Audit: {found.verdict}.', where, *parts,
         as_table(about)])
-    return put_files(out, about | dict(audit=found.to_dict()), {'report.html': page,
+    return run.put(about | dict(audit=found.to_dict()), {'report.html': page,
         'audit.png': png, 'audit.json': found.to_json(indent=1)})
 
 def _audit_of_pair(o, how, bars):
     "Judge a pair of networks"
     learn,before,data,target = _pair(o)
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
-    out = checked_folder(o['out']) if o['out'] else None
-    found = _audit(learn, target, None, gold, before, bars, o['epochs'], o['lr'], **how)
-    if out is None: return found, ''
-    return found, f'Written to {out}: {_write_pair(out, found, learn, data, o)}'
+    with new_run(o['out'], o['force']) as run:
+        found = _audit(learn, target, None, gold, before, bars, o['epochs'], o['lr'], **how)
+        if run is None: return found, ''
+        return found, f'Written to {run.folder}: {_write_pair(run, found, learn, data, o)}'
 
 # %% ../nbs/34b_forget_command.ipynb #06db3000
 def _check_audit_options(gold, goal, epochs, lr):
@@ -463,8 +507,9 @@ def audit_command(
         'omitted.'),
     bs:int=typer.Option(None, help=f'Pictures of a folder per batch; {Data.bs} if omitted.'),
     seed:int=typer.Option(None, help='Decides the split of a folder without valid/; 0 if omitted.'),
-    out:Path=typer.Option(None, help='For a pair: folder for result.json, audit.json, audit.png '
-        'and report.html.'),
+    out:Path=typer.Option(None, help='For a pair. '+out_help.format('result.json, audit.json, '
+        'audit.png and report.html')),
+    force:bool=typer.Option(False, '--force', help='For a pair. '+force_help),
     path:Path=typer.Option(None, help=_path_help),
     as_json:bool=typer.Option(False, '--json', help='Print the audit as JSON, and nothing else.')
 ):
@@ -473,8 +518,11 @@ def audit_command(
     _check_audit_options(gold, goal, epochs, lr)
     how = dict(repeats=repeats, goal=goal, most=most, spent=spent)
     o = dict(before=before, after=after, data=data, arch=arch, target=target, gold=gold,
-        epochs=epochs, lr=lr, size=size, bs=bs, seed=seed, out=out, path=path)
-    found,where = _audit_of_run(folder, o, how, bars) if folder else _audit_of_pair(o, how, bars)
+        epochs=epochs, lr=lr, size=size, bs=bs, seed=seed, out=out, path=path,
+        force=force)
+    if folder: _need_folder(folder)
+    with run_folder(folder, 'DIR') as run:
+        found,where = _audit_of_run(run, o, how, bars) if run else _audit_of_pair(o, how, bars)
     if as_json: return print(found.to_json(indent=1))
     _print_audit(found)
     if where: print(f'\n{where}')

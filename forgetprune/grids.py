@@ -131,7 +131,7 @@ def _read_toml(path):
     try: import tomllib
     except ImportError: import tomli as tomllib # Python 3.10
     try: return tomllib.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as e:
         raise ValueError(f'{path} is not a TOML file that can be read ({e})') from None
 
 # %% ../nbs/30_grids.ipynb #c58a78c4

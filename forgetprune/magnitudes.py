@@ -9,7 +9,7 @@ __all__ = ['magnitudes', 'log_sarle', 'two_groups', 'magnitude_stats', 'plot_mag
 import numpy as np, pandas as pd, torch
 from .basics import one_of, whole
 from .blocks import FFN, ffns
-from .figures import log_bins, log_histogram, player
+from .figures import log_bins, log_histogram, literal, player
 from .training import TrainingCallback
 
 # %% ../nbs/20_magnitudes.ipynb #fdf33e46
@@ -135,10 +135,10 @@ def plot_magnitudes(
     for ax,(n,m) in zip(axs.flat, mags.items()):
         log_histogram(ax, [m], bins, 100/len(m))
         ax.axvline(max(np.median(m), bins[0]), color='k', lw=1, ls='--')
-        ax.set_title(n, fontsize=8)
+        ax.set_title(literal(n), fontsize=8)
     _low_axes(axs, len(mags), ncols)
     for ax in axs[:,0]: ax.set_ylabel('neurons (%)')
-    fig.suptitle(title, fontsize=10)
+    fig.suptitle(literal(title), fontsize=10)
     plt.close(fig)
     return fig
 
@@ -159,7 +159,7 @@ def slide_magnitudes(
             ax.clear()
             log_histogram(ax, [history[n][i]], bins, 100/len(history[n][i]))
             ax.set(ylim=(0, 100*top), xlabel='magnitude')
-            ax.set_title(n, fontsize=8)
+            ax.set_title(literal(n), fontsize=8)
         axs[0,0].set_ylabel('neurons (%)')
         fig.suptitle(f'step {steps[i]:,}', fontsize=9)
         fig.tight_layout()

@@ -123,7 +123,7 @@ def _listed(index):
         where = json.loads(index.read_text(encoding='utf-8'))['weight_map']
         names = sorted(set(where.values()))
         files = [index.parent/n for n in names]
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ValueError(f'{index} is not an index of a checkpoint ({e!r})') from None
     if bad := [n for n in names if Path(n).name!=n]:
         raise ValueError(f'{index} names {bad[0]!r}, which is not a file beside it')

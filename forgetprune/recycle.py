@@ -13,7 +13,7 @@ from .basics import one_of, whole
 from .blocks import ffns
 from .draws import (Copies, Interpolation, as_stored, as_triples, clear_state, clearings,
                                draws, set_out, to_mix, to_new, write_neurons)
-from .figures import (blue, finished, log_bins, log_histogram, orange, player,
+from .figures import (blue, finished, log_bins, log_histogram, literal, orange, player,
                                  round_log_ticks)
 from .magnitudes import magnitudes
 from .selectors import Activity, need_activity, selectors
@@ -89,7 +89,7 @@ def _check_share(self:Recycle, f):
     n = round(self.frac*len(f))
     if n < 1:
         raise ValueError(f'frac={self.frac} of the {len(f)} neurons of {f.name!r} is not one '
-                         f'neuron; {1/len(f):.3g} would be, or leave that block out by blocks=')
+                         f'neuron; give {1/len(f):.3g} or more')
     if isinstance(self._draw, Copies) and 2*n > len(f):
         raise ValueError(
             f'frac={self.frac}: {n} of the {len(f)} neurons of {f.name!r} cannot be '
@@ -397,8 +397,8 @@ def _plot_blocks(self:Recycle, counts_ax, mags_ax):
     for k,(n,c) in enumerate(self.counts.items()):
         (look,color),d = _block_looks[k%4],t[t.block==n]
         share = 100*np.bincount(c.numpy(), minlength=top+1)/len(c)
-        counts_ax.plot(range(top+1), share, look, ms=4, color=color, label=n)
-        mags_ax.plot(d['round'], d.chosen, look, ms=4, color=color, label=n)
+        counts_ax.plot(range(top+1), share, look, ms=4, color=color, label=literal(n))
+        mags_ax.plot(d['round'], d.chosen, look, ms=4, color=color)
         mags_ax.plot(d['round'], d['all'], look[1:], lw=1, color=color, alpha=0.6)
 
 # %% ../nbs/26_recycling.ipynb #be0df38c
@@ -442,7 +442,7 @@ def slide(self:Recycle)->str: # HTML, see `figures.player`
             log_histogram(ax, [m[chosen], m[~chosen]], bins, color=(orange, blue),
                 label=['recycled', 'others'])
             ax.set_xlabel('magnitude')
-            ax.set_title(n, fontsize=8)
+            ax.set_title(literal(n), fontsize=8)
         axs[0,0].set_ylabel('neurons')
         axs[0,0].legend(fontsize=6)
         fig.suptitle(f'round {r+1}, step {events[r+1, names[0]]["step"]:,}', fontsize=9)

@@ -13,29 +13,32 @@ import pandas as pd, typer
 from fastai.basics import set_seed
 from . import __version__
 from .basics import one_of, whole
-from .commands import app, as_table, quiet
+from .commands import app, as_table, force_help, out_help, quiet
 from .data import datasets
 from .draws import clearings, draws
 from .figures import figure_png
 from .networks import save_model
 from .recycle import Recycle
-from .report import checked_folder, put_files, remove_parts, report_html
+from .report import as_csv, report_html
 from .resume import Checkpoints, checkpoints, last_checkpoint
+from .runs import run_folder, run_id
 from .selectors import selectors
 from .text import get_text, get_text_dls, lm_learner, texts, warm_fit
 
 # %% ../nbs/34c_recycle_command.ipynb #fe285dbe
-def _goes_on(out, config, resume):
+def _start(run, force, resume):
+    "Make room for a training; a run that it replaces stays until the end, but for its checkpoints"
+    run.check_free(force)
+    for f in checkpoints(run.folder): f.unlink()
+    if not resume: return
+    print(f'No checkpoint in {run.folder} yet, so this starts from the beginning', file=sys.stderr)
+
+def _goes_on(run, config, resume, force):
     "The checkpoint to go on from, or None to start"
-    if not checkpoints(out):
-        if resume:
-            print(f'No checkpoint in {out} yet, so this starts from the beginning', file=sys.stderr)
-        return None
-    if not resume:
-        raise ValueError(
-            f'--out {out}: there are checkpoints of a run; go on with it by --resume, or '
-            'name another folder')
-    state = last_checkpoint(out, config)
+    if not resume or not checkpoints(run.folder): return _start(run, force, resume)
+    run.check_free(True) # what is there is a run's
+    try: state = last_checkpoint(run.folder, config)
+    except ValueError as e: raise ValueError(f'--out {e}') from None
     print(f'Goes on from step {state["steps"]:,} of {config["steps"]:,}', file=sys.stderr)
     return state
 
@@ -97,7 +100,7 @@ def _by_block(cb):
 _panels = ('How often neurons were recycled; the median magnitude of those chosen and of all; the '
            'training loss around a round.')
 
-def _write_recycling(out, learn, cb, result):
+def _write_recycling(run, learn, cb, result):
     "All files of a run with recycling; returns their names"
     table,png = cb.table(),figure_png(cb.plot())
     said = (
@@ -108,10 +111,10 @@ def _write_recycling(out, learn, cb, result):
     page = report_html('Neuron recycling', [said, (png, _panels), _by_block(cb).round(4),
                        table.drop(columns='neurons').round(4), as_table(result['config'])])
     numbers = [' '.join(map(str, n)) for n in table.neurons]
-    history = table.assign(neurons=numbers).to_csv(index=False)
-    def save(path): save_model(learn.model, path, arch=learn.arch, seed=learn.seed)
-    return put_files(out, result, {'report.html': page, 'history.csv': history,
-        'recycling.png': png, 'model.safetensors': save})
+    about = dict(arch=learn.arch, seed=learn.seed, run=run_id(result))
+    def save(path): save_model(learn.model, path, **about)
+    return run.put(result, {'report.html': page, 'recycling.png': png, 'model.safetensors': save,
+        'history.csv': as_csv(table.assign(neurons=numbers))})
 
 # %% ../nbs/34c_recycle_command.ipynb #7b0842b4
 def _recycle_result(learn, cb, config):
@@ -156,8 +159,9 @@ def recycle_command(
     state:str=typer.Option('first', help="Of the optimiser's memory of them, what is cleared: "
                            f"{', '.join(clearings)} (keep: nothing)."),
     out:Path=typer.Option(None,
-        help='Folder for checkpoints, result.json, history.csv, recycling.png, '
-             'model.safetensors and report.html.'),
+        help=out_help.format('checkpoints, result.json, history.csv, recycling.png, '
+             'model.safetensors and report.html')),
+    force:bool=typer.Option(False, '--force', help=force_help),
     save_every:int=typer.Option(200, help='Steps between two checkpoints; the last two are kept.'),
     resume:bool=typer.Option(False, '--resume', help='Go on from the last checkpoint in --out.'),
     path:Path=typer.Option(None, help='Folder for texts, see `forgetprune data`.'),
@@ -170,20 +174,19 @@ def recycle_command(
                   state=state)
     whole('--save-every', save_every, 1)
     if resume and not out: raise ValueError('--resume: name the folder of the run by --out')
+    if resume and force: raise ValueError('--force with --resume: it replaces a run, and goes on '
+        'with none; leave one of the two out')
     learn,cb = _recycling(config, path)
-    cbs = [cb]
-    if out:
-        out = checked_folder(out)
-        cbs.append(Checkpoints(out, save_every, config, _goes_on(out, config, resume)))
-        remove_parts(out, 'checkpoint-????????.pt')
-    set_seed(seed)
-    with (
-        learn.no_logging(),
-        nullcontext() if sys.stdout.isatty() and not as_json else learn.no_bar(),
-    ):
-        warm_fit(learn, cbs=cbs)
-    result = _recycle_result(learn, cb, config)
-    if out: written = _write_recycling(out, learn, cb, result)
+    cbs,bars = [cb],sys.stdout.isatty() and not as_json
+    with run_folder(out) as run:
+        if run:
+            state = _goes_on(run, config, resume, force)
+            cbs.append(Checkpoints(out, save_every, config, state))
+        set_seed(seed)
+        with learn.no_logging(), nullcontext() if bars else learn.no_bar():
+            warm_fit(learn, cbs=cbs)
+        result = _recycle_result(learn, cb, config)
+        if run: written = _write_recycling(run, learn, cb, result)
     if as_json: return print(json.dumps(result, indent=1))
     _print_recycling(cb, result)
     if out: print(f'\nWritten to {out}: {written}')

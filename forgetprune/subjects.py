@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../nbs/34a_subjects.ipynb #s34a0002
-import difflib
+import difflib, warnings
 from dataclasses import dataclass
 from pathlib import Path
 from fastai.basics import CrossEntropyLossFlat, Learner
@@ -71,6 +71,13 @@ def opened(
     try: return load_model(path)
     except ValueError as e: raise ValueError(f'{option} {e}') from None
 
+def _check_finite(option, path, net):
+    "Refuse weights that are not finite"
+    if bad := [n for n,t in net.state_dict().items() if not t.isfinite().all()]:
+        raise ValueError(f'{option} {path}: {bad[0]} is NaN or infinite in places, so the file is '
+            'damaged, or its training diverged; give another network')
+    return net
+
 def given_network(
     option:str, # that named the file
     path, # of its weights
@@ -81,13 +88,22 @@ def given_network(
     if data.arch:
         net = check_fits(named_network(data.arch, dls.c).to(dls.device), dls,
             f'--arch {data.arch}', data.name)
-        try: return load_weights(net, path), data.arch, {}
+        try: return _check_finite(option, path, load_weights(net, path)), data.arch, {}
         except ValueError as e: raise ValueError(f'{option} {e}') from None
     net,about = opened(option, path)
     if about.get('data') not in (None, data.name):
         raise ValueError(f'{option} {path} was trained on {about["data"]}, but --data is '
                          f'{data.name}')
-    return check_fits(net.to(dls.device), dls, f'{option} {path}', data.name), about['arch'], about
+    net = check_fits(net.to(dls.device), dls, f'{option} {path}', data.name)
+    return _check_finite(option, path, net), about['arch'], about
+
+def _warn_of_seed(option, path, about, seed):
+    "A word if the data were split otherwise when the network was trained"
+    was = about.get('data_seed', about.get('seed'))
+    if was in (None, seed): return
+    warnings.warn(f'{option} {path} was trained with seed {was}, and the data are split by --seed '
+        f'{seed} now, so the validation data hold images it was trained on; give --seed {was}',
+        stacklevel=2)
 
 # %% ../nbs/34a_subjects.ipynb #s34a0009
 def subject(
@@ -102,7 +118,9 @@ def subject(
     dls = read_data(data, seed, path, recipe)
     if not data.arch:
         learn = get_learner(dls, recipe=recipe, seed=seed)
-        if model is not None: learn.model,learn.arch,_ = given_network(option, model, data, dls)
+        if model is None: return learn
+        learn.model,learn.arch,about = given_network(option, model, data, dls)
+        _warn_of_seed(option, model, about, seed)
         return learn
     net,arch,_ = given_network(option, model, data, dls)
     learn = Learner(dls, net, loss_func=CrossEntropyLossFlat())

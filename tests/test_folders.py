@@ -1,5 +1,5 @@
 "Folders of pictures and networks by name: in a call, and from the command line"
-import io, json, shutil, sys
+import io, json, os, shutil, sys
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 import numpy as np, pytest, torch
@@ -15,6 +15,7 @@ from forgetprune.classes import without
 from forgetprune.data import DataError
 from forgetprune.folders import check_fits, folder_dls, load_weights, named_network
 from forgetprune.loaders import batches
+from forgetprune.runs import digest, run_id
 
 names = ['7', 'disc', 'stripes', 'tench']
 
@@ -372,6 +373,10 @@ def test_a_file_alone_runs_no_code(at, done, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     f = tmp_path/'run'/'result.json'
     f.write_text(f.read_text().replace('tinynet:net', 'evil:net'))
+    refused(f'audit {tmp_path}/run --epochs 1', 'was changed after the run wrote it')
+    res = json.loads(f.read_text()) # whoever changed it can sign it too
+    res['run'] = run_id(res)
+    f.write_text(json.dumps(res | dict(checksum=digest(res, ('checksum',)))))
     refused(f'audit {tmp_path}/run --epochs 1', 'evil:net', 'if you trust it, give --arch evil:net')
 
 @pytest.mark.parametrize('text,said', [
@@ -393,12 +398,9 @@ def test_a_file_alone_runs_no_code(at, done, tmp_path, monkeypatch):
 def test_what_is_wrong_with_audit(at, done, text, said): refused(text, said)
 
 def test_a_run_whose_pictures_were_moved(at, done, tmp_path):
-    shutil.copytree(at/'run', tmp_path/'run')
-    for n in ('result.json', ):
-        f = tmp_path/'run'/n
-        f.write_text(f.read_text().replace(str(at/'shapes'), str(at/'gone')))
-    r = run(f'audit {tmp_path}/run --arch tinynet:net --epochs 1')
-    assert r.code==2 and 'does not belong to the network beside it' in r.err
+    os.rename(at/'shapes', at/'moved')
+    try: refused('audit run --arch tinynet:net --epochs 1', 'there is no folder', '--data FOLDER')
+    finally: os.rename(at/'moved', at/'shapes')
     pictures(tmp_path/'other', classes=['a', 'b', 'c', 'd'], parts=(('train', 2), ('valid', 1)))
     refused(f'audit run --arch tinynet:net --epochs 1 --data {tmp_path}/other',
         'its classes are not those of the run')

@@ -7,6 +7,8 @@ from fastai.basics import Learner
 repo = Path(__file__).resolve().parents[1]
 notebooks = sorted((repo/'nbs').glob('*.ipynb'))
 
+def module_of(f): return getattr(f, '__module__', None) or '' # ours are imported once, and stay
+
 @pytest.fixture
 def as_it_was():
     "What a notebook may change in a process, put back after it"
@@ -22,7 +24,7 @@ def as_it_was():
     torch.set_num_threads(threads); torch.set_default_dtype(kind)
     for n in [n for n,v in vars(Learner).items() if methods.get(n) is not v]:
         if n in methods: setattr(Learner, n, methods[n])
-        else: delattr(Learner, n)
+        elif not module_of(vars(Learner)[n]).startswith('forgetprune.'): delattr(Learner, n)
     os.environ.clear(); os.environ.update(env)
     sys.path[:] = path
     for m in set(sys.modules)-modules: # a notebook may have written a module of its own
