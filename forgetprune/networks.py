@@ -135,7 +135,8 @@ def write_noted(
     # two names must not share memory, which safetensors refuses
     tensors = {n: t.detach().cpu().contiguous() for n,t in tensors.items()}
     note = json.dumps(note)
-    noted = dict(forgetprune=note, sha256=_checksum(note, tensors))
+    # one entry, since safetensors writes several in any order, and the same is to be the same file
+    noted = dict(forgetprune=json.dumps(dict(sha256=_checksum(note, tensors), note=note)))
     with whole_file(path) as tmp:
         try: save_file(tensors, tmp, metadata=noted)
         except SafetensorError as e: raise _as_os_error(e, path) from None
@@ -153,14 +154,15 @@ def save_model(
     write_noted(path, model.state_dict(), dict(arch=arch, **about))
 
 # %% ../nbs/02_networks.ipynb #0b05ef69
-_known = {'forgetprune'}, {'forgetprune', 'sha256'} # what our files note; the first in 0.1.0
-
 def _checked(path, noted, tensors):
-    "The note of a file whose contents are those that were written; None if the file is not ours"
-    if 'forgetprune' not in noted and 'sha256' not in noted: return None
-    want = noted.get('sha256')
-    whole = want is None or _checksum(noted.get('forgetprune', ''), tensors)==want
-    if set(noted) in _known and whole: return json.loads(noted['forgetprune'])
+    "The note of a file whose contents are those that were written, and whether it has a checksum"
+    if 'forgetprune' not in noted: return None, False # not ours
+    try: said = json.loads(noted['forgetprune'])
+    except ValueError: said = dict(note=None)
+    old = isinstance(said, dict) and not {'note', 'sha256'} & set(said) # of 0.1.0: no checksum
+    if len(noted)==1 and old: return said, False
+    if len(noted)==1 and set(said)=={'note', 'sha256'} and isinstance(said['note'], str):
+        if _checksum(said['note'], tensors)==said['sha256']: return json.loads(said['note']), True
     raise ValueError(f'{path} is damaged: its contents are not those that its checksum was made '
                      'of; take it from a copy, or make it again')
 
@@ -175,8 +177,8 @@ def read_noted(
     except FileNotFoundError:
         raise FileNotFoundError(f'path={str(path)!r}: there is no such file') from None
     except Exception as e: raise ValueError(f'{path} is not a safetensors file: {e}') from e
-    note = _checked(path, noted, tensors)
-    if note is None or not checked or 'sha256' in noted: return note, tensors
+    note,has_checksum = _checked(path, noted, tensors)
+    if note is None or not checked or has_checksum: return note, tensors
     raise ValueError(f'{path} has no checksum, since version 0.1.0 wrote it; make it again')
 
 # %% ../nbs/02_networks.ipynb #d08fc65a

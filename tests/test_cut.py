@@ -260,12 +260,15 @@ def test_a_file_without_its_checksum(tmp_path):
     Cut.take(net(), {'3': [3, 8]}).save(tmp_path/'c')
     with safe_open(tmp_path/'c', 'pt') as f:
         noted,t = f.metadata(),{n: f.get_tensor(n) for n in f.keys()}
-    note = json.loads(noted['forgetprune'])
+    said = json.loads(noted['forgetprune'])
+    note = json.loads(said['note'])
     for n in (dict(note, format=1), note):
         save_file(t, tmp_path/'c', metadata=dict(forgetprune=json.dumps(n)))
         with pytest.raises(ValueError, match='has no checksum'): Cut.load(tmp_path/'c')
-    save_file(t, tmp_path/'c', metadata=dict(forgetprune=noted['forgetprune'], sha257='0'*64))
-    with pytest.raises(ValueError, match='damaged'): Cut.load(tmp_path/'c')
+    other = dict(note=said['note'], sha257=said['sha256'])
+    for bad in (dict(forgetprune=noted['forgetprune'], more=''), dict(forgetprune=json.dumps(other))):
+        save_file(t, tmp_path/'c', metadata=bad)
+        with pytest.raises(ValueError, match='damaged'): Cut.load(tmp_path/'c')
 
 def test_values_are_finite_and_of_the_type_of_the_weight(tmp_path):
     c = Cut.take(net(), {'3': [3, 8]})
