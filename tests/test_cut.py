@@ -266,7 +266,8 @@ def test_a_file_without_its_checksum(tmp_path):
         save_file(t, tmp_path/'c', metadata=dict(forgetprune=json.dumps(n)))
         with pytest.raises(ValueError, match='has no checksum'): Cut.load(tmp_path/'c')
     other = dict(note=said['note'], sha257=said['sha256'])
-    for bad in (dict(forgetprune=noted['forgetprune'], more=''), dict(forgetprune=json.dumps(other))):
+    more = dict(noted, more='')
+    for bad in (more, dict(forgetprune=json.dumps(other))):
         save_file(t, tmp_path/'c', metadata=bad)
         with pytest.raises(ValueError, match='damaged'): Cut.load(tmp_path/'c')
 
