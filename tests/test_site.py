@@ -126,7 +126,7 @@ def test_what_the_module_pages_hold(html):
     assert 'id="api-cut-cut-load"' in text['cut']
     assert 'id="api-rivals-criteria"' in text['rivals']
     assert 'id="api-audit-audit-to-dict"' in text['audit']
-    assert 'Class to forget, as a number.' in text['forget_command']
+    assert 'Class to forget' in text['forget_command']
     assert 'inherited' not in text['forget_command']
 
 def test_every_page_knows_the_feed_and_what_it_is_about(html, pages):
@@ -212,6 +212,7 @@ def opened(browser, base):
         c = browser.new_context(viewport=dict(width=width, height=900), color_scheme=theme)
         contexts.append(c)
         p = c.new_page()
+        p.set_default_timeout(120_000) # three browsers on two cores begin at once
         p.wrong = []
         p.on('console', lambda m: m.type=='error' and p.wrong.append(m.text))
         p.on('pageerror', lambda e: p.wrong.append(str(e)))
