@@ -384,6 +384,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'forgetprune.forget.Asked.split': ('forget.html#asked.split', 'forgetprune/forget.py'),
                                     'forgetprune.forget.Forgotten': ('forget.html#forgotten', 'forgetprune/forget.py'),
                                     'forgetprune.forget.Forgotten.__repr__': ('forget.html#forgotten.__repr__', 'forgetprune/forget.py'),
+                                    'forgetprune.forget.Forgotten._nothing': ('forget.html#forgotten._nothing', 'forgetprune/forget.py'),
                                     'forgetprune.forget.Forgotten._why_not': ('forget.html#forgotten._why_not', 'forgetprune/forget.py'),
                                     'forgetprune.forget.Forgotten.plot': ('forget.html#forgotten.plot', 'forgetprune/forget.py'),
                                     'forgetprune.forget.Learner.forget': ('forget.html#learner.forget', 'forgetprune/forget.py'),

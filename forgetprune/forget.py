@@ -153,7 +153,12 @@ class Forgotten:
         how = (f'{len(self.cut):,} weights cut ({size}): accuracy on {self.name!r} '
                f'{a.target:.1%} -> {b.target:.1%}, on the others {a.retain:.1%} -> {b.retain:.1%} '
                '(validation)') + (f'; {self.note}' if self.note else '')
+        if a.target <= self.goal: return f'{how}\n{self._nothing(a)}'
         return how if self.reached else f'{how}\n{self._why_not()}'
+    def _nothing(self, a):
+        return (f'NOTHING TO FORGET: before any cut {self.name!r} is right no more often than the '
+                f'goal of {self.goal:.1%} asks; if the network should know it, see whether the '
+                'data are prepared and the classes numbered as in its training')
     def _why_not(self):
         given = len(self.curve) <= 2 # its size was asked for
         what = 'this cut does not bring' if given else (

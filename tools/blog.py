@@ -226,8 +226,8 @@ def toctrees(series):
         for part,chs in by_part(series))
 
 # of bench/bench.py
-speed_parts = dict(scoring='Scores', auditing='The audit', recording='Training, and watching it',
-    recycling='Recycling', checkpoints='Large files', large_models='Large models',
+speed_parts = dict(scoring='Scores', ordinary_loaders='Ordinary loaders', auditing='The audit',
+    recording='Training, and watching it', recycling='Recycling', checkpoints='Large files', large_models='Large models',
     accelerated='On a graphics card', smaller='What cut networks cost', one_curve='A curve',
     curves='Curves')
 
