@@ -9,6 +9,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientAccumulation, GradientClip
 from conftest import Cpu16, same_state
+from forgetprune.data import get_dls
 from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.cut import *
@@ -231,3 +232,12 @@ def test_a_damaged_network_is_not_blamed_on_the_data(learn):
     for criterion in ('maav_difference', 'taylor'):
         with pytest.raises(ValueError, match="model: '3.weight' holds values that are not finite"):
             learn.forget(7, criterion=criterion, progress=False)
+
+def test_nothing_to_forget_is_said():
+    torch.manual_seed(0)
+    net = mlp((64, 20, 20, 20, 10))
+    with torch.no_grad(): net[-1].bias[3] = -100 # this class is never named
+    res = get_learner(get_dls('digits', bs=64), seed=0)
+    res.model = net
+    said = repr(res.forget(3, progress=False))
+    assert said.count('\n')==1 and 'NOTHING TO FORGET' in said and "'3'" in said

@@ -227,9 +227,9 @@ def toctrees(series):
 
 # of bench/bench.py
 speed_parts = dict(scoring='Scores', ordinary_loaders='Ordinary loaders', auditing='The audit',
-    recording='Training, and watching it', recycling='Recycling', checkpoints='Large files', large_models='Large models',
-    accelerated='On a graphics card', smaller='What cut networks cost', one_curve='A curve',
-    curves='Curves')
+    recording='Training, and watching it', recycling='Recycling', checkpoints='Large files',
+    large_models='Large models', accelerated='On a graphics card', smaller='What cut networks cost',
+    one_curve='A curve', curves='Curves')
 
 def speed():
     "The figures of bench/results.json as a page"
