@@ -16,7 +16,8 @@ from fastai.basics import Learner
 from fastcore.basics import patch
 from .basics import bar, device_of, one_of, share as share_of, unwrap
 from .classes import vocab_of
-from .forget import Forgotten, asked, compared, parts_of, search_size
+from .forget import (Forgotten, asked, compared, control_seed, criterion_name, meets,
+                                parts_of, search_size)
 from .layers import default_layers, kind, linears, step_by_step
 from .loaders import batches
 from .neurons import neurons_of, top_neurons
@@ -254,12 +255,10 @@ def _scores_of(criterion, a, there, kwargs):
     if criterion=='contribution': return head_contribution(a.model, *a.split(), there)
     raise ValueError(f"criterion={criterion!r}: heads are scored by 'contribution' alone")
 
-_control_seed = 10007 # of the random channels beside those that are cut
-
 def _like(model, there, share):
     "Cuts of as many channels of each family: at random, and those with the largest filters"
     what = there[0].word
-    scores = {f'random {what}': channel_random(model, there=there, seed=_control_seed)}
+    scores = {f'random {what}': channel_random(model, there=there, seed=control_seed)}
     if what!='heads': scores[f'largest {what}'] = channel_magnitude(model, there=there)
     return {n: whole_cut(model, top_neurons(s, share), there) for n,s in scores.items()}
 
@@ -278,8 +277,7 @@ def _share_of(a, scores, there, share):
         n,met,curve = search_size(levels, most, a.goal, a.budget, True, first)
         return n/most, met, curve.assign(k=curve.k/most)
     curve = look([0., share])
-    met = curve.target[1]<=a.goal and curve.retain[1]>=curve.retain[0]-a.budget
-    return share, bool(met), curve
+    return share, meets(curve, a.goal, a.budget), curve
 
 # %% ../nbs/12c_channels.ipynb #c12c0053
 @torch.inference_mode(False)
@@ -307,7 +305,7 @@ def forget_channels(
     scores = _scores_of(criterion, a, there, kwargs)
     share,met,curve = _share_of(a, scores, there, share)
     chosen = top_neurons(scores, share)
-    name = criterion if isinstance(criterion, str) else getattr(criterion, '__name__', '?')
+    name = criterion_name(criterion)
     cut = whole_cut(a.model, chosen, there, target=a.target, criterion=name)
     table = compared(a.model, cut, a.target, a.parts, _like(a.model, there, share), a.last)
     cut.apply(a.model)

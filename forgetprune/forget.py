@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['schedules', 'search_size', 'search_k', 'smallest_cut', 'Forgotten', 'row_zeroed', 'parts_of', 'class_name',
-           'weight_controls', 'compared', 'erasing', 'Asked', 'asked', 'forget']
+           'compared', 'erasing', 'Asked', 'asked', 'forget']
 
 # %% ../nbs/12b_forget.ipynb #1965e932
 import copy, math
@@ -209,7 +209,7 @@ def class_name(
     return class_label(target, vocab_of(dls))
 
 # %% ../nbs/12b_forget.ipynb #0136230d
-_control_seed = 10007 # of the random cut beside each cut
+control_seed = 10007 # of the random cut beside each cut
 
 def weight_controls(
     model:nn.Module, # left as it was
@@ -219,7 +219,7 @@ def weight_controls(
     "Cuts of the same size in the same layers: at random, and of the largest weights"
     sizes = {n: len(i) for n,i in cut.indices.items()}
     like = lambda s: Cut.take(model, {n: top_indices(s[n], k) for n,k in sizes.items()})
-    return {'random weights': like(random_scores(model, layers=layers, seed=_control_seed)),
+    return {'random weights': like(random_scores(model, layers=layers, seed=control_seed)),
             'largest weights': like(magnitude(model, layers=layers))}
 
 # %% ../nbs/12b_forget.ipynb #cf562094
@@ -330,16 +330,25 @@ def _chance(vocab, valid, last):
     if isinstance(valid, TensorDL): return 1/len(valid.tensors[-1].unique())
     return 1/kind(last).n_units
 
-def _name_of(criterion):
+def criterion_name(
+    criterion # a name, or a function
+)->str:
+    "By what it is called in results"
     if isinstance(criterion, str): return criterion
     return getattr(criterion, '__name__', repr(criterion))
+
+def meets(
+    curve:pd.DataFrame, # of two rows: nothing cut, and a size that was asked for
+    goal:float, budget:float # see `search_size`
+)->bool:
+    "Is the goal met within the budget?"
+    return bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
 
 def _cut_of(model, scores, k, cache, target, goal, budget, progress):
     "Size, whether goal and budget are met, and the curve; by search, or of a given size"
     if k is None: return search_k(model, scores, cache, target, goal, budget, progress)
     curve = prune_curve(model, scores, [type(k)(0), k], cache, target, progress)
-    met = bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
-    return k, met, curve
+    return k, meets(curve, goal, budget), curve
 
 @torch.no_grad()
 def _check_run(model, dl):
@@ -432,7 +441,7 @@ def forget(
     k = None if k is None else check_size(k)
     a.read()
     scores = get_scores(criterion, model, *a.split(), layers, **{'loss_func': loss_func, **kwargs})
-    cache,name = CachedInputs(model, a.parts['validation']),_name_of(criterion)
+    cache,name = CachedInputs(model, a.parts['validation']),criterion_name(criterion)
     k,reached,curve = _cut_of(model, scores, k, cache, a.target, a.goal, budget, progress)
     cut = largest(model, scores, k, target=a.target, criterion=name)
     table = compared(model, cut, a.target, a.parts, weight_controls(model, cut, layers), a.last)
@@ -442,15 +451,13 @@ def forget(
 # %% ../nbs/12b_forget.ipynb #ac0b4965
 def _by_schedule(learn, criterion, target, k, layers, goal, budget, progress, kwargs):
     "A way of forgetting that sets its own size, its arguments checked"
-    dls,model = learn.dls,unwrap(learn.model)
-    target,there = class_numbers(target, vocab_of(dls)),layers_of(model)
-    layers = pick_layers(model, layers, there)
-    for name,dl in parts_of(dls).items(): check_classes(dl, target, f'the {name} data')
+    dls = learn.dls
+    a = asked(learn.model, dls.train, dls.valid, target, goal, budget, vocab_of(dls),
+        parts_of(dls).get('test'), progress)
+    layers = pick_layers(a.model, layers, a.there)
     if k is not None: raise ValueError(f'k={k}: {criterion!r} sets its own size; leave k out')
-    if goal is None: goal = _chance(vocab_of(dls), dls.valid, list(there.linears.values())[-1])
-    share_of('goal', goal)
-    share_of('budget', budget)
-    return schedules[criterion](learn, target, layers, goal, budget, progress, **kwargs)
+    a.read()
+    return schedules[criterion](learn, a.target, layers, a.goal, budget, progress, **kwargs)
 
 @patch
 @torch.inference_mode(False)

@@ -111,13 +111,19 @@ class Encoder(nn.Module):
         return self.head(self.norm(h))
 
 # %% ../nbs/02_networks.ipynb #c0de0201
+def tensor_bytes(
+    t # a tensor
+): # what a hash can take
+    "The contents of a tensor, whatever its type; beside them a hash needs its type and shape"
+    flat = t.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy() if len(flat) else b''
+
 def _checksum(note, tensors):
     "Of a note, as JSON, and of the names, types, shapes and contents of tensors"
     h = hashlib.sha256(note.encode())
     for n,t in sorted(tensors.items()):
         h.update(f'\n{n} {t.dtype} {tuple(t.shape)}\n'.encode())
-        flat = t.detach().cpu().contiguous().flatten()
-        if len(flat): h.update(flat.view(torch.uint8).numpy())
+        h.update(tensor_bytes(t))
     return h.hexdigest()
 
 def _as_os_error(e, path):

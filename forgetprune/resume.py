@@ -19,6 +19,7 @@ from fastai.callback.tracker import (EarlyStoppingCallback, ReduceLROnPlateau, S
 from fastai.callback.training import GradientClip
 from fastcore.basics import patch
 from .basics import unwrap, whole, whole_file
+from .networks import tensor_bytes
 from .training import TrainingCallback
 
 # %% ../nbs/31_resume.ipynb #eeda6839
@@ -171,7 +172,7 @@ def _digest_of(data):
     "A few letters that stand for a tensor or a text"
     if isinstance(data, str): return hashlib.sha256(data.encode()).hexdigest()[:12]
     h = hashlib.sha256(f'{data.dtype}{tuple(data.shape)}'.encode())
-    h.update(data.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    h.update(tensor_bytes(data))
     return h.hexdigest()[:12]
 
 def _described(v):

@@ -16,6 +16,7 @@ from .data import DataError, datasets, get_dls
 from .folders import check_fits, folder_dls, load_weights, named_network
 from .networks import load_model
 from .training import get_learner
+from .watch import damaged_weights
 
 # %% ../nbs/34a_subjects.ipynb #s34a0005
 @dataclass
@@ -73,8 +74,8 @@ def opened(
 
 def _check_finite(option, path, net):
     "Refuse weights that are not finite"
-    if bad := [n for n,t in net.state_dict().items() if not t.isfinite().all()]:
-        raise ValueError(f'{option} {path}: {bad[0]} is NaN or infinite in places, so the file is '
+    if (bad := damaged_weights(net)) is not None:
+        raise ValueError(f'{option} {path}: {bad} is NaN or infinite in places, so the file is '
             'damaged, or its training diverged; give another network')
     return net
 

@@ -21,7 +21,7 @@ from fastai.callback.training import GradientClip
 from .basics import one_of
 from .layers import kind, linears
 from .loaders import n_batches
-from .networks import archs, load_model, save_model
+from .networks import archs, load_model, save_model, tensor_bytes
 
 # %% ../nbs/04_training.ipynb #bef6215a
 def squared_error(
@@ -108,8 +108,7 @@ def _named(f):
 
 def _tensor_words(t):
     h = hashlib.sha256(f'{t.dtype}{tuple(t.shape)}'.encode())
-    flat = t.detach().cpu().contiguous().flatten()
-    if len(flat): h.update(flat.view(torch.uint8).numpy())
+    h.update(tensor_bytes(t))
     return h.hexdigest()
 
 # of no account in an object
