@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-install run lib full site lint bench clean
+.PHONY: help setup demo test test-install test-gpu run lib full site lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,9 @@ endif
 
 test-install: setup ## install the package into a clean environment, PyTorch and all
 	@$(BIN)/python -m pytest -m network $(ARGS)
+
+test-gpu: setup ## the tests that need a graphics card
+	@$(BIN)/python -m pytest tests/test_gpu.py $(ARGS)
 
 run: setup ## run the command: make run ARGS="forget --target 3 --data digits"
 	@$(BIN)/forgetprune $(ARGS)

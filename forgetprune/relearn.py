@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from fastai.basics import Learner
 from fastai.callback.progress import *
-from .basics import unwrap
+from .basics import device_of, unwrap
 from .classes import class_split
 from .data import TensorDL
 from .layers import last_linear
@@ -105,8 +105,8 @@ def relearn(
     "Train a copy on all classes until `target` is back"
     opt,lr = recipe_of(recipe)
     x,y,images = _lesson(learn, target, dl, new)
-    return _teach(model, x, y, images.to(x.device), target, learn.loss_func, opt, lr, cut, goal,
-        most, seed, bs)
+    return _teach(model, x, y, images.to(device_of(model)), target, learn.loss_func, opt, lr,
+        cut, goal, most, seed, bs)
 
 # %% ../nbs/14_relearning.ipynb #a18b0003
 def made_up(

@@ -1,5 +1,7 @@
 import functools, os, random, signal, sys
 from pathlib import Path
+# on the processor wherever there is a graphics card, but for tests of that; before torch looks
+if not any('test_gpu' in a for a in sys.argv): os.environ['CUDA_VISIBLE_DEVICES'] = ''
 import numpy as np, pytest, torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
 from chapters import module_of, named, nbs
