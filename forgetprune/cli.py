@@ -15,7 +15,7 @@ from . import __version__
 # %% ../nbs/35_cli.ipynb #a8cc08bd
 _calm = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_rooms = 'forget_command','recycle_command','commands' # modules that hold commands
+_rooms = 'forget_command','audit_command','recycle_command','commands' # they hold commands
 
 @cache
 def _commands_in(module):

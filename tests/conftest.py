@@ -19,8 +19,8 @@ tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='chan
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
     published='magnitudes', retrain='decay', experiments='sweep', report='cli',
-    commands='cli', subjects='folders', forget_command='cli', recycle_command='cli',
-    selectors='recycle')
+    commands='cli', subjects='folders', forget_command='cli', audit_command='cli',
+    recycle_command='cli', selectors='recycle')
 
 def pytest_addoption(parser):
     parser.addoption('--chapter', metavar='NAME',

@@ -181,9 +181,9 @@ def test_umask_is_honoured(tmp_path, net):
     assert len(made)==6 and {f.stat().st_mode & 0o777 for f in made}=={0o640}
 
 def test_places_are_tried_before_the_work(tmp_path, monkeypatch, made):
-    import forgetprune.forget_command as c
+    import forgetprune.forget_command as c, forgetprune.subjects as s
     def worked(*_, **__): raise AssertionError('it began to work')
-    for n in ('train', 'answer_counts', 'audit'): monkeypatch.setattr(c, n, worked)
+    for m,n in ((s, 'train'), (c, 'answer_counts'), (s, 'audit')): monkeypatch.setattr(m, n, worked)
     text = ('forget', '--data', 'digits', '--target', 7, '--seed', 5)
     refused(*text, '--path', '/proc', said=('--path /proc', 'cannot be written to'))
     (tmp_path/'file').write_text('')
