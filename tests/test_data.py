@@ -1,9 +1,9 @@
-import shutil, signal, subprocess, sys, tarfile, textwrap
+import errno, os, signal, subprocess, sys, tarfile, textwrap, time
 from functools import partial
 import pytest, torch, torch.nn.functional as F
 from fastai.basics import Adam, Callback, Datasets, Pipeline, Transform, load_learner
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
-from forgetprune import data as D
+from forgetprune import basics as B, data as D
 from forgetprune.classes import *
 from forgetprune.data import *
 from forgetprune.loaders import Kept
@@ -81,7 +81,7 @@ def test_killed_download_leaves_nothing_to_mistake_for_data(tmp_path, sig):
     assert p.returncode!=0
     raw = tmp_path/'MNIST'/'raw'
     assert D.missing_files(raw, D.md5s['mnist'])==list(D.idx_files)
-    D.remove_left_downloads(raw) # as each `fetch` does
+    B.remove_dead_parts(raw) # as each `fetch` does
     assert files(tmp_path)==[]
 
 def test_data_root(monkeypatch, tmp_path):
@@ -199,20 +199,40 @@ def test_only_class():
     with pytest.raises(ValueError, match='every item'):
         class_split([(torch.zeros(3, 1), torch.ones(3).long())], 1)
 
+def left_by(name, folder, host, pid, days=0):
+    "A temporary folder as a process of some machine makes them, last changed so many days ago"
+    part = folder/f'.{name}.{host}-{pid}-01234567.forgetprune'
+    part.mkdir(); (part/'f').write_text('x')
+    os.utime(part, (time.time()-86400*days,)*2)
+    return part.name
+
 def test_folders_of_those_that_live_and_of_others_stay(tmp_path, offline_source):
     "A download under way beside a fetch that finds all it needs"
-    raw = D.fetch('mnist', tmp_path)
-    for name in ('.download-mine', '.forgetprune-download-new'):
-        (raw/name).mkdir(); (raw/name/'f').write_text('x')
-    with D.download_folder(raw) as tmp:
+    raw,gone = D.fetch('mnist', tmp_path),2**30 # no process has such a number
+    (raw/'.download-mine').mkdir()
+    here = B.part_beside(raw/'x').name.split('.')[2].split('-')[0]
+    stay = [left_by('alive', raw, here, os.getppid()), left_by('elsewhere', raw, '0'*8, gone)]
+    go = [left_by('dead', raw, here, gone), left_by('forsaken', raw, '0'*8, gone, 2)]
+    with B.part_folder(raw/'x') as tmp:
         (tmp/'f').write_text('half')
-        code = 'import sys; from forgetprune.data import remove_left_downloads as r; r(sys.argv[1])'
+        elsewhere = raw/left_by('held', raw, '0'*8, gone, 2)
+        held = B._hold(elsewhere) # its process lives on another machine
+        code = 'import sys; from forgetprune.basics import remove_dead_parts as r; r(sys.argv[1])'
         subprocess.run([sys.executable, '-c', code, str(raw)], check=True)
         assert (tmp/'f').read_text()=='half'
-        shutil.copytree(tmp, raw/'.forgetprune-download-dead') # nobody has the lock of this one
+    there = {f.name for f in raw.iterdir() if f.is_dir()}
+    assert there=={'.download-mine', elsewhere.name, *stay} and not there & set(go)
+    os.close(held)
     D.fetch('mnist', tmp_path)
-    assert {f.name for f in raw.iterdir() if f.is_dir()}=={'.download-mine',
-        '.forgetprune-download-new'}
+    assert not elsewhere.exists()
+
+def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
+    "And no other source is asked"
+    def full(name, tmp): raise OSError(errno.ENOSPC, 'No space left on device', str(tmp/'x'))
+    monkeypatch.setitem(D.sources, 'mnist', (full, None))
+    with pytest.raises(OSError, match='No space left') as e: D.fetch('mnist', tmp_path)
+    assert e.value.filename==str(tmp_path/'MNIST'/'raw'/D.idx_files[0])
+    assert files(tmp_path)==[]
 
 def test_a_folder_in_the_place_of_a_file(tmp_path, offline_source, monkeypatch):
     def packed(cmd, cwd):
