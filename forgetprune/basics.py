@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../nbs/00_basics.ipynb #ffac170d
-import hashlib, os, re, secrets, shutil, socket, time
+import hashlib, importlib, os, re, secrets, shutil, socket, sys, time
 from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path
@@ -59,6 +59,22 @@ def one_of(
     if any(value is v or (type(value) is type(v) and value==v) for v in there): return value
     listed = ', '.join(map(str, there))
     raise ValueError(f'{said(name, value)} is unknown; there are {listed}{more}')
+
+# %% ../nbs/00_basics.ipynb #d5dda344
+def function_at(
+    arg:str, # name of the argument, for the error
+    name:str, # 'package.module:function'; a module in the current folder will do
+    remedy:str='' # what else would be right, for the error
+): # the function; its module is imported, and whatever stands there is run
+    "The function that a name means, or a ValueError that says what is wrong with it"
+    module,_,f = name.partition(':')
+    if (here := str(Path.cwd())) not in sys.path: sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try: fn = getattr(importlib.import_module(module), f)
+    except Exception as e: raise ValueError(f'{said(arg, name)} cannot be imported '
+        f'({type(e).__name__}: {e}); the module is looked for in {here} too') from None
+    if callable(fn): return fn
+    raise ValueError(f'{said(arg, name)} is no function, but {type(fn).__name__}{remedy}')
 
 # %% ../nbs/00_basics.ipynb #b0a1c3d4
 _day = 86400 # seconds
