@@ -1,12 +1,14 @@
-import errno, os, signal, subprocess, sys, tarfile, textwrap, time
+import errno, json, os, signal, subprocess, sys, tarfile, textwrap, time
 from functools import partial
 import pytest, torch, torch.nn.functional as F
 from fastai.basics import Adam, Callback, Datasets, Pipeline, Transform, load_learner
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
 from forgetprune import basics as B, data as D
 from forgetprune.classes import *
 from forgetprune.data import *
 from forgetprune.loaders import Kept
+from forgetprune.networks import read_noted
 
 @pytest.fixture
 def offline_source(monkeypatch):
@@ -325,6 +327,31 @@ def test_a_kept_network_is_the_one_that_was_kept(digits, tmp_path):
     other.seed = 1 # its file is where the other one is looked for
     f.rename(model_file(other, tmp_path))
     with pytest.raises(ValueError, match='a network of another seed'): train(other, tmp_path)
+
+def test_a_network_kept_by_an_older_version_gets_a_checksum(digits, tmp_path):
+    "0.1.0 wrote none; a file of it is read, if it may be right, and held to what it said"
+    from forgetprune.training import model_file, train
+    l = small_learner(digits)
+    f = model_file(l, tmp_path)
+    with l.no_bar(), l.no_logging(): train(l, tmp_path)
+    whole,(about,weights) = f.read_bytes(),read_noted(f)
+    def old(**other):
+        save_file({**weights, **other}, f, metadata=dict(forgetprune=json.dumps(about)))
+        return train(small_learner(digits), tmp_path)
+    assert all(map(torch.equal, old().model.parameters(), l.model.parameters()))
+    assert f.read_bytes()==whole
+    f.write_bytes(whole[:-800]+b'\x3c'*400+whole[-400:])
+    with pytest.raises(ValueError, match='is damaged'): train(small_learner(digits), tmp_path)
+    for bad in (torch.full((10,), float('nan')), torch.zeros(9)):
+        with pytest.raises(ValueError, match='delete the file'): old(**{'3.bias': bad})
+
+def test_a_network_that_cannot_be_kept_is_trained_all_the_same(digits, tmp_path):
+    from forgetprune.training import train
+    (tmp_path/'models').write_text('a file in the way')
+    l = small_learner(digits)
+    with l.no_bar(), l.no_logging(), pytest.warns(UserWarning, match='models.* could not be kept'):
+        train(l, tmp_path/'models')
+    assert l.was_trained and len(l.recorder.losses) > 0
 
 def test_a_name_where_a_number_is_needed(learn, digits):
     from forgetprune.watch import class_accuracies
