@@ -6,10 +6,12 @@
 __all__ = []
 
 # %% ../nbs/00_basics.ipynb #ffac170d
-import hashlib, os, re, secrets, shutil, socket
+import hashlib, importlib, os, re, secrets, shutil, socket, sys, time
 from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path
+try: import fcntl
+except ImportError: fcntl = None # Windows has no such locks
 
 # %% ../nbs/00_basics.ipynb #f5d71b47
 def said(
@@ -58,10 +60,52 @@ def one_of(
     listed = ', '.join(map(str, there))
     raise ValueError(f'{said(name, value)} is unknown; there are {listed}{more}')
 
+# %% ../nbs/00_basics.ipynb #d5dda344
+def function_at(
+    arg:str, # name of the argument, for the error
+    name:str, # 'package.module:function'; a module in the current folder will do
+    remedy:str='' # what else would be right, for the error
+): # the function; its module is imported, and whatever stands there is run
+    "The function that a name means, or a ValueError that says what is wrong with it"
+    module,_,f = name.partition(':')
+    if (here := str(Path.cwd())) not in sys.path: sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try: fn = getattr(importlib.import_module(module), f)
+    except Exception as e: raise ValueError(f'{said(arg, name)} cannot be imported '
+        f'({type(e).__name__}: {e}); the module is looked for in {here} too') from None
+    if callable(fn): return fn
+    raise ValueError(f'{said(arg, name)} is no function, but {type(fn).__name__}{remedy}')
+
+# %% ../nbs/00_basics.ipynb #b0a1c3d4
+_day = 86400 # seconds
+
+def _hold(folder):
+    "The lock of a folder while this process lives: a file descriptor; None if it cannot be had"
+    if fcntl is None: return None
+    fd = os.open(folder, os.O_RDONLY)
+    try: fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+def _is_forsaken(part):
+    "A folder of another machine that is old, and that nobody holds?"
+    try:
+        if not part.is_dir() or time.time()-part.stat().st_mtime < _day: return False
+        fd = _hold(part)
+    except OSError: return False
+    if fd is not None: os.close(fd)
+    return fd is not None
+
 # %% ../nbs/00_basics.ipynb #dbcf8194
 _own_parts = set() # temporary names that this process has in use
 
-def _host(): return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+def _host():
+    "This machine, and the numbers that it gives its processes: those of a container are its own"
+    try: numbers = os.readlink('/proc/self/ns/pid')
+    except OSError: numbers = ''
+    return hashlib.sha256(f'{socket.gethostname()} {numbers}'.encode()).hexdigest()[:8]
 
 def part_beside(
     path # where a file or a folder is to be
@@ -73,12 +117,13 @@ def part_beside(
     _own_parts.add(part.name)
     return part
 
-def _is_dead(name):
-    "Is this a temporary name of a process of this machine that is no more?"
-    m = re.fullmatch(rf'\..*\.{_host()}-(\d+)-[0-9a-f]{{8}}\.forgetprune', name)
+def _is_dead(part):
+    "Is this temporary file or folder of a process that is no more?"
+    m = re.fullmatch(r'\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.forgetprune', part.name)
     if not m or os.name!='posix': return False
-    if int(m[1])==os.getpid(): return name not in _own_parts
-    try: os.kill(int(m[1]), 0)
+    if m[1]!=_host(): return _is_forsaken(part)
+    if int(m[2])==os.getpid(): return part.name not in _own_parts
+    try: os.kill(int(m[2]), 0)
     except ProcessLookupError: return True
     except OSError: pass # somebody else's, and alive
     return False
@@ -88,8 +133,8 @@ def remove_dead_parts(
     folder # where files are written
 ):
     "Remove the temporary files and folders of processes that were killed"
-    for p in Path(folder).iterdir():
-        if not _is_dead(p.name): continue
+    for p in Path(folder).glob('.*.forgetprune'):
+        if not _is_dead(p): continue
         if p.is_dir(): shutil.rmtree(p, ignore_errors=True)
         else:
             with suppress(OSError): p.unlink()
@@ -124,14 +169,19 @@ def part_folder(
     path # what its name begins with
 ):
     "A temporary folder, removed at the end, or by the next process if this one is killed"
-    path = Path(path)
+    path,lock = Path(path),None
     remove_dead_parts(path.parent)
     tmp = part_beside(path)
     try:
         tmp.mkdir()
+        lock = _hold(tmp)
         yield tmp
+    except OSError as e:
+        if e.errno is None or not str(e.filename or tmp).startswith(str(tmp)): raise
+        raise OSError(e.errno, e.strerror, str(path)) from e # the name that the user knows
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
+        if lock is not None: os.close(lock)
         _own_parts.discard(tmp.name)
 
 # %% ../nbs/00_basics.ipynb #e1456805

@@ -144,7 +144,6 @@ def _print_sweep(df, c, config, store):
 # %% ../nbs/34_commands.ipynb #5e0d77a1
 def _swept(c, config, store, resume, jobs, progress):
     "All rows of a sweep, as a file says it"
-    sys.path.insert(0, str(Path.cwd())) # for functions beside the configuration
     fn = find_experiment(c['experiment'])
     name,runs = c['name'] or getattr(fn, '__name__', None),cells_of(c['grid'], c['seeds'])
     if name is None:

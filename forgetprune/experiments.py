@@ -6,9 +6,10 @@
 __all__ = ['experiments', 'forget_cell', 'audit_cell', 'recycle_cell', 'find_experiment']
 
 # %% ../nbs/32_restated.ipynb #aeb9e1e9
-import importlib, warnings
+import warnings
 from fastai.callback.progress import *
 from .audit import audit
+from .basics import function_at
 from .classes import class_split
 from .curve import prune_curve
 from .data import get_dls
@@ -115,13 +116,8 @@ def find_experiment(
 ): # a function
     "The function that a name means"
     if name in experiments: return experiments[name]
-    module,_,f = name.partition(':')
-    if not f:
+    if not name.partition(':')[2]:
         raise ValueError(
             f'experiment={name!r} is unknown; there are {", ".join(experiments)}, or name a '
             'function as package.module:function')
-    try: fn = getattr(importlib.import_module(module), f) # any code may stand there
-    except Exception as e: raise ValueError(
-        f'experiment={name!r} cannot be imported ({e})') from None
-    if not callable(fn): raise ValueError(f'experiment={name!r} is no function')
-    return fn
+    return function_at('experiment', name)

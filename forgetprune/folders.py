@@ -6,7 +6,7 @@
 __all__ = ['folder_dls', 'named_network', 'check_fits', 'load_weights']
 
 # %% ../nbs/33b_folders.ipynb #f33b0002
-import difflib, importlib, inspect, pickle, sys, warnings
+import difflib, inspect, pickle, warnings
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image, ImageOps
@@ -15,7 +15,7 @@ from fastai.basics import L, default_device
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize
 from fastai.torch_core import TensorImage, no_random
-from .basics import device_of, share, unwrap, whole
+from .basics import device_of, function_at, share, unwrap, whole
 from .classes import vocab_of
 from .data import DataError, SplitDataLoaders
 from .loaders import batches
@@ -161,18 +161,6 @@ def _of_torchvision(name, n):
                      '(torchvision.models.list_models()), or name a function of yours as '
                      'package.module:function')
 
-def _function(name):
-    "What `package.module:function` means"
-    module,_,f = name.partition(':')
-    if (here := str(Path.cwd())) not in sys.path: sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try: fn = getattr(importlib.import_module(module), f) # any code may stand there
-    except Exception as e: raise ValueError(f'arch={name!r} cannot be imported '
-        f'({type(e).__name__}: {e}); the module is looked for in {here} too') from None
-    if callable(fn): return fn
-    raise ValueError(f'arch={name!r} is no function, but {type(fn).__name__}; name one that '
-                     'returns the network')
-
 # %% ../nbs/33b_folders.ipynb #f33b0018
 def _takes_classes(fn):
     "Does a function take `num_classes`?"
@@ -187,7 +175,7 @@ def named_network(
     "A network with the weights that it starts from"
     whole('n', n, 2)
     if ':' not in str(arch): return _of_torchvision(arch, n).eval()
-    fn = _function(arch)
+    fn = function_at('arch', arch, '; name one that returns the network')
     try: net = fn(num_classes=n) if _takes_classes(fn) else fn()
     except Exception as e:
         raise ValueError(f'arch={arch!r} failed ({type(e).__name__}: {e})') from e

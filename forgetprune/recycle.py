@@ -124,9 +124,11 @@ def _watch(self:Recycle):
     "Hooks for running averages; those of a training that was interrupted go away"
     for f in self.ffns:
         for k,h in list(f.down._forward_hooks.items()):
-            if isinstance(h, Activity): del f.down._forward_hooks[k]
+            if not isinstance(getattr(h, '__self__', None), Activity): continue
+            del f.down._forward_hooks[k]
+            f.down._forward_hooks_with_kwargs.pop(k, None)
     watched = [f for f in self.ffns if f.name in self.activity]
-    self.hooks = [f.down.register_forward_hook(self.activity[f.name]) for f in watched]
+    self.hooks = [self.activity[f.name].listen(f.down) for f in watched]
 
 @patch
 def after_cancel_fit(self:Recycle):

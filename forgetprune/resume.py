@@ -8,7 +8,6 @@ __all__ = ['save_checkpoint', 'load_checkpoint', 'checkpoints', 'last_checkpoint
 # %% ../nbs/31_resume.ipynb #463f5d7d
 import copy, hashlib, inspect, io, random, re
 from collections import Counter
-from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from fastai.basics import CancelEpochException, CastToTensor, L, Recorder, TrainEvalCallback
@@ -19,8 +18,7 @@ from fastai.callback.tracker import (EarlyStoppingCallback, ReduceLROnPlateau, S
 from fastai.callback.training import GradientClip
 from fastcore.basics import patch
 from .basics import unwrap, whole, whole_file
-from .networks import tensor_bytes
-from .training import TrainingCallback
+from .training import TrainingCallback, told
 
 # %% ../nbs/31_resume.ipynb #eeda6839
 _digest = 64 # characters of a checksum, before what it is the checksum of
@@ -171,21 +169,17 @@ def _set_state(cb, s):
 def _digest_of(data):
     "A few letters that stand for a tensor or a text"
     if isinstance(data, str): return hashlib.sha256(data.encode()).hexdigest()[:12]
-    h = hashlib.sha256(f'{data.dtype}{tuple(data.shape)}'.encode())
-    h.update(tensor_bytes(data))
-    return h.hexdigest()[:12]
+    return told(data)[:12]
 
-def _described(v):
-    "A value as numbers and strings, the same in another process"
-    if isinstance(v, (int, float, str, bool, type(None))): return v
-    if isinstance(v, np.generic): return v.item()
-    if isinstance(v, (np.ndarray, torch.Tensor)): return _digest_of(torch.as_tensor(v))
-    if isinstance(v, dict): return {str(k): _described(x) for k,x in v.items()}
-    if isinstance(v, (list, tuple, L)): return [_described(x) for x in v]
-    if isinstance(v, partial): return [_described(x) for x in (v.func, v.args, v.keywords)]
+def _loosely(v):
+    "Of a function its name, of an object what it was made with: less than would rebuild it"
     if isinstance(v, torch.nn.Module): return str(v)
     if hasattr(v, '__qualname__'): return f'{v.__module__}.{v.__qualname__}'
     return [type(v).__qualname__, _settings(v)]
+
+def _described(v):
+    "A value in words that are the same in another process"
+    return told(v, _loosely)
 
 def _settings(x):
     "What an object was made with, as far as it has kept it"

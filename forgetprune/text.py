@@ -15,9 +15,10 @@ from torch.utils.data import TensorDataset
 from fastai.basics import Callback, DataLoader, DataLoaders, Learner, OptimWrapper, default_device
 from fastai.callback.progress import *
 from fastai.callback.schedule import *
-from .basics import one_of, share as share_of, whole, whole_file
-from .data import (DataError, MemoryDataLoaders, TensorDL, data_root, download_folder,
-                              remove_left_downloads, unpacked_debs)
+from .basics import (one_of, part_folder, remove_dead_parts, share as share_of, whole,
+                                whole_file)
+from .data import (DataError, MemoryDataLoaders, TensorDL, data_root, disk_is_full,
+                              unpacked_debs)
 from .networks import Encoder
 from .training import as_made, train
 
@@ -142,13 +143,14 @@ def fetch_text(
     "Find one of the `texts` below the data root, or fetch it; it is checked each time"
     folder,about = data_root(path)/'text',texts[name]
     f,reasons = folder/f'{name}.txt',[]
-    remove_left_downloads(folder)
+    remove_dead_parts(folder)
     if f.exists(): return _read_text(name, f)
     folder.mkdir(parents=True, exist_ok=True)
     for source in (from_address, from_packages):
-        with download_folder(folder) as tmp:
+        with part_folder(f) as tmp:
             try: text = about['clean'](source(name, tmp))
             except _failures as e:
+                if disk_is_full(e): raise
                 reasons.append(f'{source.__name__}: {e}')
                 continue
             if _sound(name, text):

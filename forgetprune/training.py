@@ -7,8 +7,9 @@ __all__ = ['recipes', 'squared_error', 'item_losses', 'original_start', 'Untold'
            'get_learner', 'model_file', 'train', 'TrainingCallback']
 
 # %% ../nbs/04_training.ipynb #eca9a793
-import copy, hashlib, importlib, itertools, json
+import copy, hashlib, importlib, itertools, json, warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -21,7 +22,8 @@ from fastai.callback.training import GradientClip
 from .basics import one_of
 from .layers import kind, linears
 from .loaders import n_batches
-from .networks import archs, load_model, save_model, tensor_bytes
+from .networks import (archs, has_checksum, load_model, save_model, tensor_bytes,
+                                  write_noted)
 
 # %% ../nbs/04_training.ipynb #bef6215a
 def squared_error(
@@ -114,22 +116,28 @@ def _tensor_words(t):
 # of no account in an object
 _passing = {'learn', 'run', 'training', '__stored_args__', '__signature__'}
 
-def told(
-    o # anything
-): # what JSON can hold
-    "What `o` is, in words that are the same in every process; raises `Untold` where there are none"
-    if o is None or isinstance(o, (bool, int, float, str)): return o
-    if isinstance(o, np.generic): return o.item()
-    if isinstance(o, torch.Tensor): return _tensor_words(o)
-    if isinstance(o, (torch.dtype, torch.device, Path)): return str(o)
-    if isinstance(o, (list, tuple, L)): return [told(v) for v in o]
-    if isinstance(o, (set, frozenset)): return sorted(map(str, map(told, o)))
-    if isinstance(o, Mapping): return {str(k): told(v) for k,v in o.items()}
-    if isinstance(o, partial): return [told(o.func), told(o.args), told(o.keywords)]
+def _held(o):
+    "A function's name; of an object, its class and what it holds"
     if callable(o) and hasattr(o, '__qualname__'): return _named(o)
     if not hasattr(o, '__dict__'): raise Untold(f'{o!r} does not show what it holds')
     held = {k: v for k,v in vars(o).items() if k not in _passing}
     return [_named(type(o)), told(held)]
+
+def told(
+    o, # anything
+    other=_held # words for what is neither a number, nor a text, nor made of such
+): # what JSON can hold
+    "What `o` is, in words that are the same in every process; raises `Untold` where there are none"
+    def tell(v): return told(v, other)
+    if o is None or isinstance(o, (bool, int, float, str)): return o
+    if isinstance(o, np.generic): return o.item()
+    if isinstance(o, (torch.Tensor, np.ndarray)): return _tensor_words(torch.as_tensor(o))
+    if isinstance(o, (torch.dtype, torch.device, Path)): return str(o)
+    if isinstance(o, (list, tuple, L)): return [tell(v) for v in o]
+    if isinstance(o, (set, frozenset)): return sorted(str(tell(v)) for v in o)
+    if isinstance(o, Mapping): return {str(k): tell(v) for k,v in o.items()}
+    if isinstance(o, partial): return [tell(o.func), tell(o.args), tell(o.keywords)]
+    return other(o)
 
 # %% ../nbs/04_training.ipynb #c0de0404
 _lookers = 'ProgressCallback','ShowGraphCallback','CSVLogger' # callbacks of fastai that look on
@@ -279,17 +287,35 @@ def _same_note(learn, about):
     if (other := [n for n,v in own.items() if about.get(n)!=v]):
         raise ValueError(f'it holds a network of another {", ".join(other)}')
 
+def _sign(net, f, about):
+    "Give a file of version 0.1.0, which was just read, a checksum for the next time"
+    if not all(p.isfinite().all() for p in net.parameters()):
+        raise ValueError('it holds values that are not finite')
+    with suppress(OSError): write_noted(f, net.state_dict(), about) # the folder may be read-only
+
 def _read_kept(learn, f):
     "Weights from a file of an earlier call"
     try:
         net,about = load_model(f)
         _same_note(learn, about)
         learn.model.load_state_dict(net.state_dict())
+        if not has_checksum(f): _sign(net, f, about)
     except (ValueError, RuntimeError) as e:
         raise ValueError(f'the network kept in {f} cannot be read; delete the file, and it is '
                          f'trained again ({e})') from e
     learn.model.to(learn.dls.device).eval()
     learn.was_trained = True
+
+# %% ../nbs/04_training.ipynb #24217158
+def _keep(learn, f):
+    "Write a network that was just trained; where that cannot be, the learner has it all the same"
+    try:
+        f.parent.mkdir(parents=True, exist_ok=True)
+        save_model(learn.model, f, arch=learn.arch, recipe=learn.recipe, seed=learn.seed,
+                   data=getattr(learn.dls, 'name', None))
+    except OSError as e:
+        warnings.warn(f'{f}: the network that was trained could not be kept there ({e.strerror}); '
+                      'the next call trains it again', stacklevel=3)
 
 # %% ../nbs/04_training.ipynb #3bf31416
 def train(
@@ -315,9 +341,7 @@ def train(
     with learn.added_cbs(L(cbs)):
         if fit is not None: fit(learn)
         else: (learn.fit_one_cycle if r['one_cycle'] else learn.fit)(r['epochs'], r['lr'])
-    f.parent.mkdir(parents=True, exist_ok=True)
-    save_model(learn.model, f, arch=learn.arch, recipe=r, seed=learn.seed,
-               data=getattr(learn.dls, 'name', None))
+    _keep(learn, f)
     return learn
 
 # %% ../nbs/04_training.ipynb #4da33c86

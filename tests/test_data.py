@@ -1,12 +1,14 @@
-import shutil, signal, subprocess, sys, tarfile, textwrap
+import errno, json, os, signal, subprocess, sys, tarfile, textwrap, time
 from functools import partial
 import pytest, torch, torch.nn.functional as F
 from fastai.basics import Adam, Callback, Datasets, Pipeline, Transform, load_learner
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader as TorchDL, TensorDataset
-from forgetprune import data as D
+from forgetprune import basics as B, data as D
 from forgetprune.classes import *
 from forgetprune.data import *
 from forgetprune.loaders import Kept
+from forgetprune.networks import read_noted
 
 @pytest.fixture
 def offline_source(monkeypatch):
@@ -81,7 +83,7 @@ def test_killed_download_leaves_nothing_to_mistake_for_data(tmp_path, sig):
     assert p.returncode!=0
     raw = tmp_path/'MNIST'/'raw'
     assert D.missing_files(raw, D.md5s['mnist'])==list(D.idx_files)
-    D.remove_left_downloads(raw) # as each `fetch` does
+    B.remove_dead_parts(raw) # as each `fetch` does
     assert files(tmp_path)==[]
 
 def test_data_root(monkeypatch, tmp_path):
@@ -199,20 +201,40 @@ def test_only_class():
     with pytest.raises(ValueError, match='every item'):
         class_split([(torch.zeros(3, 1), torch.ones(3).long())], 1)
 
+def left_by(name, folder, host, pid, days=0):
+    "A temporary folder as a process of some machine makes them, last changed so many days ago"
+    part = folder/f'.{name}.{host}-{pid}-01234567.forgetprune'
+    part.mkdir(); (part/'f').write_text('x')
+    os.utime(part, (time.time()-86400*days,)*2)
+    return part.name
+
 def test_folders_of_those_that_live_and_of_others_stay(tmp_path, offline_source):
     "A download under way beside a fetch that finds all it needs"
-    raw = D.fetch('mnist', tmp_path)
-    for name in ('.download-mine', '.forgetprune-download-new'):
-        (raw/name).mkdir(); (raw/name/'f').write_text('x')
-    with D.download_folder(raw) as tmp:
+    raw,gone = D.fetch('mnist', tmp_path),2**30 # no process has such a number
+    (raw/'.download-mine').mkdir()
+    here = B.part_beside(raw/'x').name.split('.')[2].split('-')[0]
+    stay = [left_by('alive', raw, here, os.getppid()), left_by('elsewhere', raw, '0'*8, gone)]
+    go = [left_by('dead', raw, here, gone), left_by('forsaken', raw, '0'*8, gone, 2)]
+    with B.part_folder(raw/'x') as tmp:
         (tmp/'f').write_text('half')
-        code = 'import sys; from forgetprune.data import remove_left_downloads as r; r(sys.argv[1])'
+        elsewhere = raw/left_by('held', raw, '0'*8, gone, 2)
+        held = B._hold(elsewhere) # its process lives on another machine
+        code = 'import sys; from forgetprune.basics import remove_dead_parts as r; r(sys.argv[1])'
         subprocess.run([sys.executable, '-c', code, str(raw)], check=True)
         assert (tmp/'f').read_text()=='half'
-        shutil.copytree(tmp, raw/'.forgetprune-download-dead') # nobody has the lock of this one
+    there = {f.name for f in raw.iterdir() if f.is_dir()}
+    assert there=={'.download-mine', elsewhere.name, *stay} and not there & set(go)
+    os.close(held)
     D.fetch('mnist', tmp_path)
-    assert {f.name for f in raw.iterdir() if f.is_dir()}=={'.download-mine',
-        '.forgetprune-download-new'}
+    assert not elsewhere.exists()
+
+def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
+    "And no other source is asked"
+    def full(name, tmp): raise OSError(errno.ENOSPC, 'No space left on device', str(tmp/'x'))
+    monkeypatch.setitem(D.sources, 'mnist', (full, None))
+    with pytest.raises(OSError, match='No space left') as e: D.fetch('mnist', tmp_path)
+    assert e.value.filename==str(tmp_path/'MNIST'/'raw'/D.idx_files[0])
+    assert files(tmp_path)==[]
 
 def test_a_folder_in_the_place_of_a_file(tmp_path, offline_source, monkeypatch):
     def packed(cmd, cwd):
@@ -305,6 +327,31 @@ def test_a_kept_network_is_the_one_that_was_kept(digits, tmp_path):
     other.seed = 1 # its file is where the other one is looked for
     f.rename(model_file(other, tmp_path))
     with pytest.raises(ValueError, match='a network of another seed'): train(other, tmp_path)
+
+def test_a_network_kept_by_an_older_version_gets_a_checksum(digits, tmp_path):
+    "0.1.0 wrote none; a file of it is read, if it may be right, and held to what it said"
+    from forgetprune.training import model_file, train
+    l = small_learner(digits)
+    f = model_file(l, tmp_path)
+    with l.no_bar(), l.no_logging(): train(l, tmp_path)
+    whole,(about,weights) = f.read_bytes(),read_noted(f)
+    def old(**other):
+        save_file({**weights, **other}, f, metadata=dict(forgetprune=json.dumps(about)))
+        return train(small_learner(digits), tmp_path)
+    assert all(map(torch.equal, old().model.parameters(), l.model.parameters()))
+    assert f.read_bytes()==whole
+    f.write_bytes(whole[:-800]+b'\x3c'*400+whole[-400:])
+    with pytest.raises(ValueError, match='is damaged'): train(small_learner(digits), tmp_path)
+    for bad in (torch.full((10,), float('nan')), torch.zeros(9)):
+        with pytest.raises(ValueError, match='delete the file'): old(**{'3.bias': bad})
+
+def test_a_network_that_cannot_be_kept_is_trained_all_the_same(digits, tmp_path):
+    from forgetprune.training import train
+    (tmp_path/'models').write_text('a file in the way')
+    l = small_learner(digits)
+    with l.no_bar(), l.no_logging(), pytest.warns(UserWarning, match='models.* could not be kept'):
+        train(l, tmp_path/'models')
+    assert l.was_trained and len(l.recorder.losses) > 0
 
 def test_a_name_where_a_number_is_needed(learn, digits):
     from forgetprune.watch import class_accuracies

@@ -396,6 +396,22 @@ def test_an_interrupted_training_leaves_no_watcher():
     fit(l, Recycle(10, 0.25))
     assert not any(m._forward_hooks for m in l.model.modules())
 
+def test_blocks_that_are_called_by_keyword(monkeypatch):
+    def trained():
+        l,cb = lm(),Recycle(5, 0.25, 'utility')
+        fit(l, cb)
+        return l.model.state_dict(), cb.counts
+    usual = trained()
+    monkeypatch.setattr('forgetprune.networks.FeedForward.forward',
+        lambda self, x: self.down(input=self.act(self.up(input=x))))
+    for a,b in zip(usual, trained()): assert all(torch.equal(a[n], b[n]) for n in a)
+    class Stop(Callback):
+        def after_step(self): raise KeyboardInterrupt
+    l = lm()
+    with pytest.raises(KeyboardInterrupt): fit(l, Recycle(10, 0.25, 'utility'), Stop())
+    fit(l, Recycle(10, 0.25))
+    assert not any(m._forward_hooks or m._forward_hooks_with_kwargs for m in l.model.modules())
+
 def test_a_batch_that_overflows_is_not_counted():
     a = Activity(2)
     for h in (torch.tensor([[1., 0.], [0., 2.]]),

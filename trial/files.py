@@ -1,22 +1,25 @@
-"""Mutated files: cuts, networks, kept networks and texts of which bytes were changed are refused
+"""Cuts, networks, texts, checkpoints and data of which bytes were changed are refused
 
     python -m trial.files --n 300
 
 Each of `n` files of each kind is changed at random: a bit, a byte, a run of bytes, a piece that is
-left out or doubled, an end that is cut off. Reading must raise the library's own error, or hand out
-what was written. Prints counts as JSON; exits with 1 if a changed file was believed, or if another
-exception came out.
+left out, doubled or turned round, an end that is cut off. Reading must raise the library's own
+error, or hand out what was written. Prints counts as JSON; exits with 1 if a changed file was
+believed, or if another exception came out.
 """
-import argparse, json, random, sys, tempfile, traceback
+import argparse, random, tempfile, traceback
 from pathlib import Path
 import torch
 from fastai.basics import DataLoaders
 from torch.utils.data import TensorDataset
+from forgetprune import data
 from forgetprune.cut import Cut
 from forgetprune.data import DataError, TensorDL
 from forgetprune.networks import load_model, mlp, save_model
+from forgetprune.resume import load_checkpoint, save_checkpoint
 from forgetprune.text import get_text
 from forgetprune.training import get_learner, model_file, train
+from trial.common import count, end
 
 def changed(b, r):
     "`b` with one thing changed, and what it was"
@@ -68,8 +71,8 @@ def a_kept_network(folder):
     def read(): return same(train(made()).model.state_dict(), learn.model.state_dict())
     return model_file(learn), read, ValueError
 
-def a_text(folder):
-    "Another edition of the Bible, noted when it was first read"
+def an_edition(folder):
+    "Another edition of the Bible, noted when it was first read: its file, and how it is read"
     f = folder/'text'/'kjv.txt'
     f.parent.mkdir()
     signs = {0: 'In the beginning God created the heavens.', 26558: 'Jesus wept.',
@@ -78,13 +81,38 @@ def a_text(folder):
                    for i in range(31102))
     f.write_text(text)
     get_text('kjv', folder)
-    return f, lambda: get_text('kjv', folder)==text, DataError
+    return f, lambda: get_text('kjv', folder)==text
 
-kinds = dict(cut=a_cut, network=a_network, kept=a_kept_network, text=a_text)
+def a_text(folder): return *an_edition(folder), DataError
 
-def trial(make, n, seed):
-    "Counts of what came of `n` changed files of one kind"
-    r,res = random.Random(seed),dict(files=0, refused=0, unchanged=0, believed=0, crashed=0)
+def a_note(folder):
+    "The checksum of a text"
+    f,read = an_edition(folder)
+    return f.with_name('kjv.txt.sha256'), read, DataError
+
+def a_checkpoint(folder):
+    "Of a training: weights, numbers and words"
+    torch.manual_seed(0)
+    f,state = folder/'checkpoint-00000001.pt',dict(model=mlp((8, 30, 3)).state_dict(), steps=1)
+    save_checkpoint(f, state)
+    def read():
+        s = load_checkpoint(f)
+        return s['steps']==1 and same(s['model'], state['model'])
+    return f, read, ValueError
+
+def of_a_data_set(folder):
+    "One of the files of a data set, whose checksum is known"
+    f,b = folder/data.idx_files[0],random.Random(0).randbytes(20_000)
+    f.write_bytes(b)
+    sums = {f.name: data.md5(f)}
+    return f, lambda: data.missing_files(folder, sums)==[] and f.read_bytes()==b, DataError
+
+kinds = {'cuts': a_cut, 'networks': a_network, 'kept networks': a_kept_network, 'texts': a_text,
+    "a text's checksum": a_note, 'checkpoints': a_checkpoint, 'data': of_a_data_set}
+
+def trial(counts, name, n, seed):
+    "What came of `n` changed files of one kind"
+    r,make = random.Random(seed),kinds[name]
     with tempfile.TemporaryDirectory() as d:
         f,read,refused = make(Path(d))
         whole = f.read_bytes()
@@ -92,21 +120,19 @@ def trial(make, n, seed):
         for _ in range(n):
             b,how = changed(whole, r)
             f.write_bytes(b)
-            res['files'] += 1
-            try: res['unchanged' if b==whole or read() else 'believed'] += 1
-            except refused: res['refused'] += 1
+            try: came = 'says the same' if b==whole or read() else f'wrong: believed ({how})'
+            except refused: came = 'refused'
             except Exception:
-                res['crashed'] += 1
+                came = 'wrong: crashed'
                 traceback.print_exc()
-    return res
+            count(counts, name, came)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--n', type=int, default=300, help='changed files of each kind')
     p.add_argument('--seed', type=int, default=0)
-    a = p.parse_args()
-    counts = {name: trial(make, a.n, a.seed) for name,make in kinds.items()}
-    print(json.dumps(counts, indent=1))
-    return any(c['believed'] or c['crashed'] for c in counts.values())
+    a,counts = p.parse_args(),{}
+    for name in kinds: trial(counts, name, a.n, a.seed)
+    end(counts)
 
-if __name__=='__main__': sys.exit(main())
+if __name__=='__main__': main()

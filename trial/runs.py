@@ -1,41 +1,21 @@
-"""A run's folder is one thing: kills and interrupts at every file event, aligned writers, flipped
-bytes, a disk that is full, and an interrupt in the first seconds.
+"""A run's folder holds the old run or the new one, never a mixture
 
-    python -m trial.runs [--n 40]
+    python -m trial.runs --n 40
 
-Prints counts as JSON; exits 1 if one folder was neither the old run nor the new one.
+A run is written over another, and an audit is added to it; the process is killed or interrupted
+before every change of a file. Two commands write into one folder at the same moment. Bits of the
+files of a run are flipped. Files may not grow beyond a size that a run needs. A command is
+interrupted in its first seconds. Prints counts as JSON; exits with 1 if a folder was neither the
+old run nor the new one, if something else was lost or left, or if anything but a sentence was said.
 """
-import argparse, io, json, multiprocessing, os, random, resource, signal, subprocess, sys, tempfile
-import time
+import argparse, io, multiprocessing, os, random, resource, signal, subprocess, sys, tempfile, time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from forgetprune.cli import main
 from forgetprune.runs import new_run, read_run, run_folder
-
-changes = {'open', 'os.rename', 'os.remove', 'os.mkdir', 'os.rmdir'} # told before they happen
-
-def at_change(folder, n, do):
-    "From now on, call `do` before the `n`-th change of a file in `folder`; for a child process"
-    seen = 0
-    def hook(event, args):
-        nonlocal seen
-        if event not in changes or not str(args[0]).startswith(str(folder)): return
-        if event=='open' and not args[2] & (os.O_WRONLY | os.O_RDWR): return # it only reads
-        seen += 1
-        if seen==n: do()
-    sys.addaudithook(hook)
-
-def in_child(f):
-    "Run `f` in a forked process: 0, a number that it returned, or minus the signal that ended it"
-    if not (pid := os.fork()):
-        code = 99
-        try: code = f() or 0
-        except KeyboardInterrupt: code = 130
-        except BaseException as e: print(repr(e), file=sys.stderr)
-        finally: os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from trial.common import at_change, end, in_child, interrupt, kill
 
 # ---- one writer, killed
 
@@ -75,9 +55,6 @@ def ended(tmp, i, do, settled):
         with run_folder(d): pass
     if (d/'.forgetprune').exists(): return 'wrong: something was left', code
     return state(d), code
-
-def kill(): os.kill(os.getpid(), signal.SIGKILL)
-def interrupt(): raise KeyboardInterrupt
 
 def stopped(do, settled):
     "How often a folder was old or new, over all changes that a writer makes"
@@ -207,11 +184,12 @@ def first_seconds(n):
     return counts
 
 if __name__=='__main__':
-    p = argparse.ArgumentParser()
-    p.add_argument('--n', type=int, default=40)
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--n', type=int, default=40, help='pairs of writers of each kind')
     n = p.parse_args().n
-    res = {'killed': stopped(kill, True), 'interrupted': stopped(interrupt, False),
-        'aligned': aligned(n), 'aligned, over another run': aligned(n, ['--force']),
-        'full': full(), 'mutated': mutated(10*n), 'first seconds': first_seconds(n//2)}
-    print(json.dumps(res, indent=1))
-    sys.exit(any(word.startswith('wrong') for counts in res.values() for word in counts))
+    end({'writers that were killed': stopped(kill, True),
+        'writers that were interrupted': stopped(interrupt, False),
+        'pairs into an empty folder': aligned(n),
+        'pairs over another run, with --force': aligned(n, ['--force']),
+        'files that may not grow': full(), 'files with a flipped bit': mutated(10*n),
+        'interrupts in the first seconds': first_seconds(n//2)})

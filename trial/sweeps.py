@@ -1,10 +1,16 @@
-"""Sweeps that are killed, whose runs kill, and whose disk is full: no row is lost, none comes twice
+"""Sweeps lose no row, and no row comes twice
 
-python -m trial.sweeps --n 12   # about a minute; counts as JSON, exit status 1 if anything failed
+    python -m trial.sweeps --n 12
+
+A sweep is killed at any moment and started again. One of its runs kills the process that it is in.
+Its disk, of 2 or 3 MB, is full after some of its runs. All rows must be there once, those that were
+there must stay as they were, workers must end with their driver, and the rest must be said. Prints
+counts as JSON; exits with 1 on a failure.
 """
 import argparse, json, os, random, subprocess, sys, tempfile, textwrap, time
 from pathlib import Path
 from forgetprune.sweep import Store
+from trial.common import count, end, no_mount
 
 driver = textwrap.dedent('''
     import os, signal, sys, time
@@ -88,19 +94,24 @@ def main():
     ap.add_argument('--full', type=Path, help='one trial on a full disk, in this folder')
     a = ap.parse_args()
     if a.full: return print(json.dumps(full(a.full.resolve())))
-    rng,counts,wrong = random.Random(a.seed),dict(killed=0, deadly=0, full=0),[]
-    mounts = may_mount()
+    rng,counts = random.Random(a.seed),{}
     for i in range(a.n):
-        kind = ('killed', 'full', 'deadly', 'killed')[i%4]
-        if kind=='full' and not mounts: kind = 'killed'
+        kind = (killed, full, deadly, killed)[i%4]
+        if kind is full and not may_mount():
+            count(counts, kinds[kind][0], no_mount)
+            continue
         with tempfile.TemporaryDirectory() as d:
-            if kind=='full':
+            if kind is full:
                 inside = [sys.executable, '-m', 'trial.sweeps', '--full', d]
                 r = subprocess.run(['unshare', '-Urm', *inside], capture_output=True, text=True)
-                wrong += [r.stderr[-300:]] if r.returncode else json.loads(r.stdout)
-            else: wrong += dict(killed=killed, deadly=deadly)[kind](Path(d), rng)
-        counts[kind] += 1
-    print(json.dumps(dict(**counts, failures=wrong)))
-    sys.exit(bool(wrong))
+                wrong = [r.stderr[-300:]] if r.returncode else json.loads(r.stdout)
+            else: wrong = kind(Path(d), rng)
+        what,came = kinds[kind]
+        count(counts, what, f'wrong: {wrong}' if wrong else came)
+    end(counts)
+
+kinds = {killed: ('sweeps that were killed', 'resumed, each row there once, workers ended'),
+    deadly: ('runs that kill their process', 'said, and all other rows there'),
+    full: ('sweeps on a full disk', 'said, and all computed rows there')}
 
 if __name__=='__main__': main()
