@@ -57,6 +57,24 @@ def literal(
     "A name as matplotlib shows it letter by letter"
     return str(name).replace('$', r'\$')
 
+# %% ../nbs/00b_figures.ipynb #b2100002
+def _look(color, ls, marker): return dict(color=color, ls=ls, marker=marker)
+
+looks = {'maav_difference': _look(blue, '-', 'o'), 'maav_ratio': _look('#35b779', '--', 's'),
+         'margin': _look('#8c510a', '-.', '^'), 'taylor': _look('#c51b7d', (0, (5, 1)), 'D'),
+         'ssd': _look('#c9a400', ':', 'v'), 'output_aware': _look('#5e3c99', '--', 'P'),
+         'magnitude': _look('#440154', '-.', '^'), 'random': _look(grey, '--', 's'),
+         'as trained': _look(grey, ':', 's'), 'row zeroed': _look(orange, ':', '^'),
+         'gold': _look('k', '-.', 'D'), 'cut': _look(blue, '-', 'o')}
+
+def looks_of(
+    names # of the lines of a figure
+)->dict: # name to marker, ls, color
+    "How lines are drawn: as everywhere if all are known, else each unlike the others"
+    names = list(names)
+    if set(names) <= set(looks): return {n: looks[n] for n in names}
+    return {n: line_style(j, len(names)) for j,n in enumerate(names)}
+
 # %% ../nbs/00b_figures.ipynb #5b870449
 def log_bins(
     values, # arrays that share the axis
@@ -106,6 +124,63 @@ def round_log_ticks(
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter('{x:g}')
+
+# %% ../nbs/00b_figures.ipynb #b2100005
+def _names(ax, named, own):
+    "A row of names for each label"
+    from matplotlib.colors import ListedColormap
+    t = np.array([[int(c) for c in names] for names in named.values()])
+    dark = ListedColormap(['0.95', blue])
+    ax.pcolormesh(t!=own, cmap=dark, vmin=0, vmax=1, edgecolors='w', lw=1)
+    for (i,j),c in np.ndenumerate(t):
+        ax.text(j+0.5, i+0.5, c, ha='center', va='center', fontsize=8, color='k' if c==own else 'w')
+    ax.invert_yaxis()
+    ax.set_yticks(np.arange(len(t))+0.5, [literal(label) for label in named], fontsize=8)
+
+# %% ../nbs/00b_figures.ipynb #b2100006
+def name_grid(
+    images, # shape (n, 1, height, width) or (n, height, width), on the CPU
+    named:dict, # title to rows: label to the class number that each image is called
+    own:int # the class that the images are of
+): # a matplotlib figure
+    "Images, and beneath each the names that it is given"
+    import matplotlib.pyplot as plt
+    n,high = len(images),[7.2/len(images)/0.2, *map(len, named.values())] # rows are 0.2 inches
+    fig,axs = plt.subplots(len(high), figsize=(8.2, 0.2*sum(high)+0.3*len(named)), sharex=True,
+        height_ratios=high, layout='constrained')
+    for j,im in enumerate(images):
+        axs[0].imshow(np.squeeze(np.asarray(im)), cmap='gray_r', extent=(j, j+1, 0, 1),
+            aspect='auto')
+    axs[0].set(xlim=(0, n), ylim=(0, 1), xticks=[], yticks=[])
+    for ax,(title,rows) in zip(axs[1:], named.items()):
+        _names(ax, rows, own)
+        ax.set_title(literal(title), loc='left', fontsize=9)
+    for ax in axs:
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    return finished(fig)
+
+# %% ../nbs/00b_figures.ipynb #b2100009
+_shape = (6, 0.38), (8, 0.5), (7, 0.44), (5, 0.3), (10, 0.5) # dots and half the height of a layer
+_dots = [np.linspace(0.5-h, 0.5+h, n) for n,h in _shape]
+
+def draw_network(
+    ax, # matplotlib axes
+    title:str='', # above the drawing
+    inner:str='0.72', # colour of the lines between the first and the last layer
+    off:int=None # output that gets nothing
+):
+    "A network with three hidden layers and ten outputs"
+    for x,(left,right) in enumerate(zip(_dots, _dots[1:])):
+        color = inner if x in (1, 2) else '0.72'
+        for i,y in enumerate(right):
+            if x<3 or i!=off: ax.plot([x, x+1], [left, [y]*len(left)], color=color, lw=0.8)
+    for x,y in enumerate(_dots): ax.plot([x]*len(y), y, 'o', color='k', ms=3.5)
+    for i,y in enumerate(_dots[-1]): ax.text(4.2, y, i, va='center', fontsize=8)
+    if off is not None: ax.plot(4, _dots[-1][off], 'o', color='w', mec=orange, mew=2, ms=7)
+    ax.set(xlim=(-0.3, 4.5), ylim=(1.16, -0.22))
+    ax.set_title(title, fontsize=10)
+    ax.axis('off')
 
 # %% ../nbs/00b_figures.ipynb #1eb6cc69
 _signs = {'minus': '−', 'fast-backward': '|◀', 'step-backward': '◁', 'play fa-flip-horizontal': '◀',
