@@ -38,7 +38,7 @@ slow = ('12b_forget', '13_output_values', '19_language_models',
 def test_runs(nb, as_it_was, monkeypatch, capfd):
     from nbdev.test import test_nb
     monkeypatch.chdir(nb.parent); monkeypatch.setenv('MPLBACKEND', 'agg')
-    ok,_ = test_nb(str(nb), skip_flags=['notest', 'slow'])
+    ok,_ = test_nb(str(nb), skip_flags=['notest', 'slow', 'gpu'])
     assert ok, capfd.readouterr().err[-6000:]
 
 @pytest.fixture(scope='module')
@@ -84,7 +84,8 @@ def test_slow_outputs_are_stored():
     for p in notebooks:
         for c in json.loads(p.read_text())['cells']:
             src = ''.join(c['source'])
-            slow = '#| slow' in src or 'slow' in c['metadata'].get('nbdev', {})
+            slow = any(f'#| {f}' in src or f in c['metadata'].get('nbdev', {}) for f in
+                ('slow', 'gpu'))
             assert not [o for o in c.get('outputs', []) if o['output_type']=='error'], (p.name, src)
             assert not [o for o in c.get('outputs', []) if o.get('name')=='stderr'], (p.name, src)
             if slow and isinstance(ast.parse(src).body[-1], ast.Expr):

@@ -3,7 +3,8 @@
     python tools/full.py [NAME ...]     # file names without ending, modules, numbers; default: all
 
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
-A chapter that fails keeps the outputs that it had, and the others go on. What moved is said output
+A chapter that fails keeps the outputs that it had, and the others go on. Cells that are marked
+`gpu` keep theirs where there is no graphics card. What moved is said output
 by output: the first line that differs, as it was and as it is.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
@@ -12,7 +13,8 @@ from chapters import cells, listed, named, nbs
 code = '''import sys, torch
 from nbdev.test import test_nb
 torch.manual_seed(0)
-ok,_ = test_nb(sys.argv[1], skip_flags=['notest'], force_flags=['slow'], save=True,
+left_out = ['notest'] if torch.cuda.is_available() else ['notest', 'gpu']
+ok,_ = test_nb(sys.argv[1], skip_flags=left_out, force_flags=['slow'], save=True,
     cell_timeout=3600)
 sys.exit(not ok)'''
 
