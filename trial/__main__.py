@@ -13,13 +13,14 @@ from forgetprune.basics import whole_file
 from trial.common import failed
 
 here = Path(__file__).parent
-names = ['files', 'runs', 'disk', 'sweeps', 'resumed']
+names = ['files', 'downloads', 'runs', 'commands', 'disk', 'sweeps', 'resumed']
 
 def told(name):
     "What a trial is of, in a sentence and more, as its first lines say"
     title,more = inspect.getdoc(importlib.import_module(f'trial.{name}')).split('\n\n', 1)
     more = '\n\n'.join(p for p in more.split('\n\n') if not p.startswith(' '))
-    return dict(name=name, title=' '.join(title.split()), more=' '.join(more.split()))
+    more = ' '.join(more.split()).partition(' Prints counts as JSON')[0]
+    return dict(name=name, title=' '.join(title.split()), more=more)
 
 def tried(name):
     "Run a trial in a process of its own; None if it did not come to its end"
