@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-install test-gpu run lib full site lint bench clean
+.PHONY: help setup demo test test-install test-gpu run lib full site lint bench trial clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,10 @@ site: setup ## build the blog from the notebooks' stored outputs, in _site/html
 
 lint: setup ## ruff over package, notebooks, tests
 	@$(BIN)/ruff check
+
+# kills at every change of a file, aligned writers, changed files, full disks; no part of `make test`
+trial: setup ## try to lose or mix something, by the hundred; some of it: make trial ARGS="runs disk"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m trial $(ARGS)
 
 bench: setup ## measure the speed ratios; table on screen, JSON in bench/out
 	@$(BIN)/python bench/bench.py $(ARGS)

@@ -12,7 +12,7 @@ import typer
 from . import __version__
 from .basics import one_of, whole
 from .classes import vocab_of
-from .commands import app, as_table, force_help, out_help
+from .commands import app, as_table, force_help, or_shown, out_help
 from .cut import Cut
 from .data import datasets
 from .forget_command import audit_parts, print_audit, write_audit
@@ -95,7 +95,7 @@ def _before(learn, result, data, cut, path, bars):
     return given_network('model', result['model'], data, learn.dls)[0] if there else None
 
 # %% ../nbs/34d_audit_command.ipynb #c19e0007
-def _audit_of_run(run, o, how, bars):
+def _audit_of_run(run, o, how, bars, show):
     "Judge a finished run, and add what was found to its folder"
     folder = run.folder
     for n in ('before', 'after', 'target', 'seed', 'size', 'bs', 'out', 'force'):
@@ -117,7 +117,8 @@ def _audit_of_run(run, o, how, bars):
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
     before = _before(learn, result, data, cut, o['path'], bars)
     found = audited(learn, target, cut, gold, before, bars, o['epochs'], o['lr'], **how)
-    return found, f'Added to {folder}: {write_audit(run, found)} (in the last two, a section)'
+    with or_shown(lambda: show(found)): added = write_audit(run, found)
+    return found, f'Added to {folder}: {added} (in the last two, a section)'
 
 # %% ../nbs/34d_audit_command.ipynb #c19e0009
 def _pair(o):
@@ -152,14 +153,15 @@ def _write_pair(run, found, learn, data, o):
     return run.put(about | dict(audit=found.to_dict()), {'report.html': page,
         'audit.png': png, 'audit.json': found.to_json(indent=1)})
 
-def _audit_of_pair(o, how, bars):
+def _audit_of_pair(o, how, bars, show):
     "Judge a pair of networks"
     learn,before,data,target = _pair(o)
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
     with new_run(o['out'], o['force']) as run:
         found = audited(learn, target, None, gold, before, bars, o['epochs'], o['lr'], **how)
         if run is None: return found, ''
-        return found, f'Written to {run.folder}: {_write_pair(run, found, learn, data, o)}'
+        with or_shown(lambda: show(found)): written = _write_pair(run, found, learn, data, o)
+        return found, f'Written to {run.folder}: {written}'
 
 # %% ../nbs/34d_audit_command.ipynb #06db3000
 def _check_audit_options(gold, goal, epochs, lr):
@@ -215,8 +217,9 @@ def audit_command(
         epochs=epochs, lr=lr, size=size, bs=bs, seed=seed, out=out, path=path,
         force=force)
     if folder: _need_folder(folder)
+    def show(found): print(found.to_json(indent=1)) if as_json else print_audit(found)
     with run_folder(folder, 'DIR') as run:
-        found,where = _audit_of_run(run, o, how, bars) if run else _audit_of_pair(o, how, bars)
-    if as_json: return print(found.to_json(indent=1))
-    print_audit(found)
-    if where: print(f'\n{where}')
+        if run: found,where = _audit_of_run(run, o, how, bars, show)
+        else: found,where = _audit_of_pair(o, how, bars, show)
+    show(found)
+    if where and not as_json: print(f'\n{where}')

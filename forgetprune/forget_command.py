@@ -13,7 +13,7 @@ import pandas as pd, torch, typer
 from . import __version__
 from .basics import one_of, share, whole
 from .classes import class_split
-from .commands import app, as_table, force_help, out_help
+from .commands import app, as_table, force_help, or_shown, out_help
 from .figures import figure_png
 from .forget import parts_of, schedules
 from .layers import pick_layers
@@ -241,18 +241,21 @@ def forget_command(
     target = class_option(target, learn.dls)
     pick_layers(learn.model, names)
     how = dict(k=k, criterion=criterion, layers=names, goal=goal, budget=budget)
-    written = added = found = None
+    found = None
     with new_run(out, force) as run:
         if model is None: try_kept(learn, path, gold_files(learn, target) if with_audit else [])
         if model is None: train_kept(learn, bars)
         res,trained,counts = _forget(learn, target, how, seed, bars)
         result = _result(res, learn, data, recipe, seed, model)
-        if run: written = _write(run, res, learn, result, counts)
+        def show():
+            if as_json: return print(json.dumps(result, indent=1))
+            _print(res)
+            if found: print_audit(found)
+        with or_shown(show): written = run and _write(run, res, learn, result, counts)
         if with_audit: found = audited(learn, target, res.cut, None, trained, bars)
         if found: result['audit'] = found.to_dict()
-        if found and run: added = write_audit(run, found)
-    if as_json: return print(json.dumps(result, indent=1))
-    _print(res)
-    if found: print_audit(found)
+        with or_shown(show): added = run and found and write_audit(run, found)
+    show()
+    if as_json: return
     if written: print(f'\nWritten to {out}: {written}')
     if added: print(f'Then, for the audit: {added}')

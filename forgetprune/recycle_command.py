@@ -7,13 +7,13 @@ __all__ = ['recycle_command']
 
 # %% ../nbs/34c_recycle_command.ipynb #dee7efa0
 import hashlib, json, math, sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import pandas as pd, typer
 from fastai.basics import set_seed
 from . import __version__
 from .basics import one_of, whole
-from .commands import app, as_table, force_help, out_help, quiet
+from .commands import app, as_table, force_help, or_shown, out_help, quiet
 from .data import datasets
 from .draws import clearings, draws
 from .figures import figure_png
@@ -41,6 +41,17 @@ def _goes_on(run, config, resume, force):
     except ValueError as e: raise ValueError(f'--out {e}') from None
     print(f'Goes on from step {state["steps"]:,} of {config["steps"]:,}', file=sys.stderr)
     return state
+
+# %% ../nbs/34c_recycle_command.ipynb #fe285dbf
+@contextmanager
+def _saying_what_is_kept(out):
+    "Of a training that ended on a full disk"
+    try: yield
+    except OSError:
+        if out and (there := checkpoints(out)):
+            print(f'What was trained is kept in {out} up to step {int(there[-1].stem[-8:]):,}: '
+                  'make room, and go on with --resume', file=sys.stderr)
+        raise
 
 # %% ../nbs/34c_recycle_command.ipynb #f94e1374
 # options that are sizes, and the least of each
@@ -178,7 +189,10 @@ def recycle_command(
         'with none; leave one of the two out')
     learn,cb = _recycling(config, path)
     cbs,bars = [cb],sys.stdout.isatty() and not as_json
-    with run_folder(out) as run:
+    def show():
+        if as_json: return print(json.dumps(result, indent=1))
+        _print_recycling(cb, result)
+    with run_folder(out) as run, _saying_what_is_kept(out):
         if run:
             state = _goes_on(run, config, resume, force)
             cbs.append(Checkpoints(out, save_every, config, state))
@@ -186,7 +200,6 @@ def recycle_command(
         with learn.no_logging(), nullcontext() if bars else learn.no_bar():
             warm_fit(learn, cbs=cbs)
         result = _recycle_result(learn, cb, config)
-        if run: written = _write_recycling(run, learn, cb, result)
-    if as_json: return print(json.dumps(result, indent=1))
-    _print_recycling(cb, result)
-    if out: print(f'\nWritten to {out}: {written}')
+        with or_shown(show): written = run and _write_recycling(run, learn, cb, result)
+    show()
+    if written and not as_json: print(f'\nWritten to {out}: {written}')

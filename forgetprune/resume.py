@@ -238,6 +238,7 @@ class Checkpoints(TrainingCallback):
         self.saved,self.written,self.hushed = resume,[],[]
     def before_fit(self):
         self.steps = 0
+        self.after_train() # of an epoch that was interrupted
         self._check()
         self.about = _plain(_about(self.learn, self._named()))
         if self.saved: return self._compare(self.saved)
@@ -260,8 +261,10 @@ class Checkpoints(TrainingCallback):
         self._go_on(s)
         self.saved,self.dl_epoch,self.batches = None,s['dl_epoch'],s['batches']
         dl.epoch,dl.skip = self.dl_epoch,self.batches
+        self._count_on(self.batches)
         self.learn.pct_train,self.learn.train_iter = s['pct_train'],s['train_iter']
         _set_random_state(s['random'])
+    def after_train(self): vars(self.learn).pop('one_batch', None)
     def after_batch(self):
         self.steps += 1
         self.batches += 1
@@ -312,6 +315,13 @@ def _compare(self:Checkpoints, s):
         raise ValueError(f'{self.folder}: the checkpoint does not say how its training was set '
                          'up, so it is of an earlier version; start anew in another folder')
     _same_config(self.folder, s['about'], self.about)
+
+@patch
+def _count_on(self:Checkpoints, n):
+    "Until this epoch ends, `learn.iter` counts the first `n` batches, which are left out, too"
+    learn = self.learn
+    def one_batch(i, b): type(learn).one_batch(learn, i+n*(self.learn is learn), b)
+    learn.one_batch = one_batch
 
 @patch
 def _load_network(self:Checkpoints, s):

@@ -137,6 +137,8 @@ def _make(folder):
     return made
 
 # %% ../nbs/33a_runs.ipynb #d0a0000d
+_least = 2**20 # bytes of the disk, without which no run is begun
+
 class RunFolder:
     "A folder that this process alone writes to"
     def __init__(self,
@@ -155,6 +157,7 @@ class RunFolder:
             remove_dead_parts(self.folder)
             if self.lock is not None: _remove_unfinished(self.folder)
             self._stage()
+            self._try()
         except _Taken: raise ValueError(f'{self.said}: another command is writing there; wait '
             'until it is done, or name another folder') from None
         except OSError as e: raise ValueError(
@@ -162,6 +165,10 @@ class RunFolder:
     def _stage(self):
         (self.folder/_room).mkdir(exist_ok=True)
         self.new = Path(tempfile.mkdtemp(prefix='new-', dir=self.folder/_room))
+    def _try(self):
+        "A disk without room is refused before the work, not after it"
+        (self.new/'try').write_bytes(os.urandom(_least)) # zeros would be room on some disks only
+        (self.new/'try').unlink()
     def leave(self):
         "Let go of it; what is empty and was made for it goes too"
         if self.new: shutil.rmtree(self.new, ignore_errors=True)

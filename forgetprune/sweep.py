@@ -360,11 +360,10 @@ def _sweep_name(fn, name, progress):
     if not isinstance(name, (str, type(None))): raise ValueError(f'name={name!r} must be a string')
     if progress not in (True, False, None, 'lines'):
         raise ValueError(f"progress={progress!r} must be True (a bar), 'lines', or False")
-    name = name or getattr(fn, '__name__', '<')
-    if not name.startswith('<'): return name
-    raise ValueError(
-        'name: a lambda or partial function has no name to keep its rows under; give one, '
-        'for example name="widths"')
+    own = getattr(fn, '__name__', '<')
+    if name or not own.startswith('<'): return name or own
+    raise ValueError(f'fn={fn!r}: a lambda, or what is no function but can be called, has no name '
+        'to keep its rows under; give one, for example name="widths"')
 
 # %% ../nbs/30b_many_runs.ipynb #b16c29a5
 def sweep(

@@ -64,6 +64,29 @@ def test_over_epochs_and_with_fastai_optimisers(opt, tmp_path):
     assert a.count==b.count==51 and same_state(whole.model.state_dict(), late.model.state_dict())
     same(last_checkpoint(tmp_path/'a'), last_checkpoint(tmp_path/'b'))
 
+class Places(Callback):
+    "Notes what the learner says of where it is"
+    looks_on,order = True,-50
+    def __init__(self): self.seen = []
+    def before_batch(self): self.seen.append((self.training, self.epoch, self.learn.iter))
+    def state_dict(self): return dict(seen=[list(s) for s in self.seen])
+    def load_state_dict(self, state): self.seen = [tuple(s) for s in state['seen']]
+
+def test_batches_are_counted_on(tmp_path):
+    "`learn.iter` is the number of the batch in its epoch, after an interruption too"
+    def counted(folder, **kw):
+        c = Places()
+        l,_ = run(tmp_path/folder, steps=17, epochs=3, extra=lambda: [c], **kw)
+        return l, c.seen
+    for n in 'ab': (tmp_path/n).mkdir()
+    _,whole = counted('a')
+    counted('b', die=28)
+    l,_ = counted('b', resume=last_checkpoint(tmp_path/'b'), die=32) # in the same epoch
+    with l.no_bar(), l.no_logging(): l.fit(1, cbs=(c := Places())) # without checkpoints
+    assert [i for t,_,i in c.seen if t]==list(range(17))
+    l,seen = counted('b', resume=last_checkpoint(tmp_path/'b'))
+    assert [s for s in seen if s[0]]==[s for s in whole if s[0]] and 'one_batch' not in vars(l)
+
 def test_one_cycle_and_gradual_pruning(tmp_path):
     from forgetprune.pruning import GradualPruning
     kw = dict(train=lambda l, n, cbs: l.fit_one_cycle(n, 1e-3, cbs=cbs),
@@ -293,7 +316,7 @@ def test_another_schedule_or_cut_is_noticed(tmp_path):
 def test_who_cannot_say_what_it_remembers_is_refused(tmp_path):
     from fastai.callback.tracker import SaveModelCallback
     from fastai.callback.training import ShortEpochCallback
-    class Counts(Callback):
+    class Places(Callback):
         n = 0
         def after_batch(self): self.n += 1
     class Late(Counts):

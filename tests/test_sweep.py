@@ -1,6 +1,7 @@
 "Sweeps: nothing lost, nothing run twice, failures kept apart, many machines"
 import json, os, random, signal, sqlite3, subprocess, sys, textwrap, time, warnings
 from pathlib import Path
+from functools import partial
 import joblib, numpy as np, pandas as pd, pytest, torch
 from forgetprune.experiments import find_experiment
 from forgetprune.grids import *
@@ -448,6 +449,16 @@ def test_on_ray(tmp_path):
             df = sweep(square, dict(x=[1, 2, 3]), 2, tmp_path/'a.db', **quiet)
     finally: ray.shutdown()
     assert df.y.tolist()==[1, 2, 4, 5, 9, 10]
+
+def test_names_of_all_kinds(tmp_path):
+    "One that is given is taken as it is; what has none is told what to do"
+    def calls(**kw): return sweep(lambda x, seed: dict(y=x), dict(x=[1]), 1, tmp_path/'a.db',
+        n_jobs=0, **quiet, **kw)
+    assert calls(name='<script>').y.tolist()==[1]
+    assert Store(tmp_path/'a.db').names()==['<script>']
+    with pytest.raises(ValueError, match='fn=<function .*lambda.*name="widths"'): calls()
+    with pytest.raises(ValueError, match='fn=functools.partial.*give one'):
+        sweep(partial(square, 1), {}, 1, tmp_path/'a.db', n_jobs=0, **quiet)
 
 def test_experiments_have_names():
     assert find_experiment('recycle').__name__=='recycle_cell'

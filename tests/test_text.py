@@ -94,6 +94,17 @@ def test_a_wrong_letter_is_noticed(tmp_path):
     f.write_text(bible().replace('12345.', '12346.'))
     with pytest.raises(DataError, match=r'its checksum is not the one in .*kjv.txt.sha256'):
         get_text('kjv', tmp_path)
+    f.write_text(bible())
+    note = f.with_name('kjv.txt.sha256')
+    whole = note.read_bytes()
+    for i in (0, 30, 63): # any digit; blanks and the name behind it say nothing
+        note.write_bytes(whole[:i]+bytes([whole[i]^1])+whole[i+1:])
+        with pytest.raises(DataError, match='kjv.txt.sha256'): get_text('kjv', tmp_path)
+    for bad in (b'', whole[:20], b'\xff'):
+        note.write_bytes(bad)
+        with pytest.raises(DataError, match='kjv.txt.sha256'): get_text('kjv', tmp_path)
+    note.write_bytes(whole)
+    assert get_text('kjv', tmp_path)==bible()
     f.unlink(); f.mkdir()
     with pytest.raises(DataError, match='Move it away'): get_text('kjv', tmp_path)
 

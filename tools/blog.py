@@ -19,6 +19,7 @@ repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
 from chapters import listed as in_order, module_of, nbs, source
 from claims import ClaimError, page as claims_page
+import tried
 
 def chapters():
     """File name to (notebook, title, summary, date, minutes to read, how long it runs, part), in
@@ -305,6 +306,10 @@ def stage(src):
     fill |= dict(speed='speed' if measured else '', speed_link='[Speed](speed.md) '
                                                                '· ' if measured else '')
     if measured: (src/'speed.md').write_text(speed(), encoding='utf-8')
+    if tried.results.exists():
+        (src/'tried.md').write_text(tried.page(), encoding='utf-8')
+        fill['speed'] += '\ntried'
+        fill['speed_link'] += '[What was tried](tried.md) · '
     for page in (repo/'blog/pages').glob('*'):
         if page.suffix=='.md': (src/page.name).write_text(re.sub(r'\{\{(\w+)\}\}',
             lambda m: fill[m[1]], page.read_text(encoding='utf-8')), encoding='utf-8')
