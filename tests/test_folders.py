@@ -9,6 +9,7 @@ from fastai.callback.schedule import * # fit_one_cycle
 from fastai.torch_core import no_random
 from safetensors.torch import load_file, save_file
 from conftest import same_state
+from forgetprune.audit import audit
 from forgetprune.cli import main
 from forgetprune.cut import Cut
 from forgetprune.classes import without
@@ -354,6 +355,22 @@ def test_a_goal_that_is_not_reached_is_not_a_success(at, tmp_path):
     r = run(f'forget {asked} --model net.safetensors --target tench --k 1')
     assert r.code==0 and 'What may help: no --k' in r.out # the size that was asked for
     assert run(f'forget {asked} --model net.safetensors --target tench --k 1 --goal 0').code==3
+
+@pytest.mark.filterwarnings('ignore:load_learner')
+def test_a_learner_from_a_file(at, tmp_path):
+    "As the README says: weights alone, or all of it unpickled; both forget as the first one does"
+    from fastai.vision.all import ImageDataLoaders, Resize, load_learner
+    dls = ImageDataLoaders.from_folder(at/'shapes', item_tfms=Resize(16), bs=32, num_workers=0)
+    def new(): return Learner(dls, named_network('tinynet:net', 4), path=tmp_path)
+    learn = new()
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2)
+    learn.save('mine')
+    learn.export(tmp_path/'mine.pkl')
+    loaded,unpickled = new().load('mine'),load_learner(tmp_path/'mine.pkl')
+    unpickled.dls = dls
+    cuts = [l.forget('tench', k=20, progress=False).cut for l in (learn, loaded, unpickled)]
+    for c in cuts[1:]: assert same_state(c.indices, cuts[0].indices)
+    with pytest.raises(ValueError, match='make=lambda dls'): audit(loaded, 'tench', cut=cuts[1])
 
 # ---- audit
 
