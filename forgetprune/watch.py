@@ -112,6 +112,7 @@ def right_answers(
     raise ValueError(f'model: its outputs have shape {tuple(o.shape)}; to forget a class it needs '
                      'one output per class, two if there are two classes')
 
+# %% ../nbs/06_watch.ipynb #c19f0001
 def damaged_weights(
     model:nn.Module # any model
 )->str: # the name of the first of its parameters and buffers that is not finite; None if all are
