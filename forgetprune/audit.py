@@ -408,7 +408,8 @@ def audit(
     target = _one_class(learn, target)
     _check_in_force(learn.model, cut)
     if before is None and cut is not None and not cut.meta.get('healed'):
-        before = cut.undo(copy.deepcopy(unwrap(learn.model)))
+        before = copy.deepcopy(unwrap(learn.model))
+        cut.undo(before)
     with no_random(seed, reproducible=False):
         ref = gold if isinstance(gold, References) else references(learn, target, gold, before, dl,
             goal, most, seed, new, make, progress)

@@ -20,7 +20,7 @@ from .report import report_html
 from .runs import new_run, run_folder
 from .subjects import Data, arch_help, class_option, data_help, data_options, most_seed
 from .subjects import audited, given_network, gold_files, judged_on, of_folder
-from .subjects import path_help, subject, train_kept, try_kept
+from .subjects import check_shown, path_help, subject, train_kept, try_kept
 from .training import get_learner, recipes
 
 # %% ../nbs/34d_audit_command.ipynb #7ada9d7c
@@ -82,6 +82,7 @@ def _finished(run, path, data=None, arch=None):
     if data.folder and result.get('classes')!=vocab_of(learn.dls):
         raise ValueError(f'--data {data.name}: its classes are not those of the run in {folder}, '
                          'whose outputs would be called by wrong names; give the same pictures')
+    check_shown(result['target'], data, learn.dls)
     return result, data, learn, Cut.load(folder/'cut.safetensors')
 
 def _before(learn, result, data, cut, path, bars):
@@ -137,7 +138,9 @@ def _pair(o):
     whole('--seed', seed, 0, most_seed)
     learn = subject(data, seed, o['after'], path=o['path'], option='--after')
     before = given_network('--before', o['before'], data, learn.dls)[0]
-    return learn, before, data, class_option(o['target'], learn.dls)
+    target = class_option(o['target'], learn.dls)
+    check_shown(target, data, learn.dls)
+    return learn, before, data, target
 
 # %% ../nbs/34d_audit_command.ipynb #c19e0010
 def _write_pair(run, found, learn, data, o):

@@ -41,9 +41,12 @@ def vocab_of(
     return None
 
 # %% ../nbs/01c_classes.ipynb #a19a0015
+_most_named = 20 # classes in an error
+
 def _there(names):
     "What classes there are, for an error"
-    return 'the classes there are '+', '.join(map(str, names))
+    more = f' and {len(names)-_most_named:,} more' if len(names) > _most_named else ''
+    return 'the classes there are '+', '.join(map(str, names[:_most_named]))+more
 
 def _number(c, names):
     "The number of one class"
@@ -53,9 +56,10 @@ def _number(c, names):
                              "(vocab=['cat', 'dog']), or give the class's number")
         if c in names: return names.index(c)
         raise ValueError(f'class {c!r} is unknown; {_there(names)}')
-    fits = isinstance(c, (int, np.integer)) and not isinstance(c, bool)
-    if fits and (names is None or 0 <= c < len(names)): return int(c)
-    if names is None: raise ValueError(f'class {c!r}: give the number of a class, or several')
+    if isinstance(c, bool) or not isinstance(c, (int, np.integer)):
+        raise ValueError(f'class {c!r} is of type {type(c).__name__}; give the number of a class '
+                         '(an int), its name, or a list of several')
+    if names is None or 0 <= c < len(names): return int(c)
     hint = f'; {str(c)!r} is the name of class {names.index(str(c))}' if str(c) in names else ''
     raise ValueError(f'class {c!r}: numbers go from 0 to {len(names)-1}{hint}; {_there(names)}')
 
@@ -96,7 +100,8 @@ def is_class(
 # %% ../nbs/01c_classes.ipynb #a19a0022
 class Seen:
     "Which classes went by; called with the classes of a batch, says which are of the class `c`"
-    def __init__(self, c, name='dl'): self.c,self.name,self.there,self.n = c,name,set(),[0, 0]
+    def __init__(self, c, name='dl', vocab=None):
+        self.c,self.name,self.vocab,self.there,self.n = c,name,vocab,set(),[0, 0]
     def __call__(self, y):
         at = is_class(y, self.c)
         self.there |= set(y.unique().tolist())
@@ -109,16 +114,20 @@ class Seen:
         if not all_of_them: raise ValueError(f'{self.name} holds no batch')
         if 0 < n < all_of_them: return
         where = f'{"no item" if n==0 else "every item"} of {self.name} is of this class'
-        raise ValueError(f'class {self.c!r}: {where}; {_there(sorted(self.there))}')
+        called = repr(class_label(self.c, self.vocab)) if self.vocab else repr(self.c)
+        there = [class_label(i, self.vocab) for i in sorted(self.there)]
+        raise ValueError(f'class {called}: {where}; {_there(there)}; give data that hold '
+                         f'{"some of it" if n==0 else "others too"}, or name another class')
 
 # %% ../nbs/01c_classes.ipynb #b1c00007
 def check_classes(
     dl, # any loader
     c, # one class, or a tuple of several
-    name:str='dl' # what errors call the loader
+    name:str='dl', # what errors call the loader
+    vocab=None # names of the classes, for errors
 )->Seen: # what went by
     "Read through the classes of `dl`; refuse it if nothing of `c` is there, or nothing else"
-    seen = Seen(c, name)
+    seen = Seen(c, name, vocab_of(vocab))
     for _,y in batches(dl): seen(as_classes(y))
     seen.check()
     return seen

@@ -165,7 +165,7 @@ def _run(args):
 def main(
     args:list=None # `sys.argv[1:]` if omitted
 ):
-    "Entry point; exits with 0, 2 (wrong arguments or data), 130 (interrupt) or 141 (nobody reads)"
+    "Entry point; exits with 0, 2 (wrong arguments or data), 3 (goal not reached), 130 or 141"
     args = list(sys.argv[1:] if args is None else args)
     if args[:1]==['--']: args = args[1:] # no options come before a command
     args = args or ['--help']

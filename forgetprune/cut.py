@@ -154,7 +154,7 @@ def apply(self:Cut,
 @torch.no_grad()
 def undo(self:Cut,
     model:nn.Module # changed in place
-)->nn.Module: # the same model
+):
     "Put the removed values back"
     if self.meta.get('healed'):
         raise ValueError('this cut cannot be undone: the network was trained on after it (healed), '
@@ -166,7 +166,6 @@ def undo(self:Cut,
     for _,w,i,v in _pairs(self, model):
         removed = (v!=0) | v.signbit() # a zero stood there already, by an earlier cut perhaps
         write_at(w, i[removed], v[removed])
-    return model
 
 # %% ../nbs/07_cut.ipynb #b53caeea
 @patch

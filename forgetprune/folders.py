@@ -168,6 +168,13 @@ def _takes_classes(fn):
     except (TypeError, ValueError): return False
     return 'num_classes' in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
 
+def _lacking(fn, given):
+    "Arguments that a function needs beside those that are given"
+    try: takes = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError): return []
+    return [p.name for p in takes if p.default is p.empty and p.name not in given
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
 def named_network(
     arch:str, # a name of torchvision's, or 'package.module:function'
     n:int # classes
@@ -176,7 +183,12 @@ def named_network(
     whole('n', n, 2)
     if ':' not in str(arch): return _of_torchvision(arch, n).eval()
     fn = function_at('arch', arch, '; name one that returns the network')
-    try: net = fn(num_classes=n) if _takes_classes(fn) else fn()
+    given = dict(num_classes=n) if _takes_classes(fn) else {}
+    if lacks := _lacking(fn, given):
+        raise ValueError(f'arch={arch!r} needs arguments that nobody gives ({", ".join(lacks)}); '
+            'name a function that needs none but num_classes, such as one of yours that calls this '
+            'one with them')
+    try: net = fn(**given)
     except Exception as e:
         raise ValueError(f'arch={arch!r} failed ({type(e).__name__}: {e})') from e
     if isinstance(net, nn.Module): return unwrap(net).cpu().eval()

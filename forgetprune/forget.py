@@ -25,7 +25,7 @@ from .loaders import again, batches, as_classes, in_memory
 from .rivals import get_scores
 from .scores import magnitude, random_scores
 from .silence import heal, silencing_cut
-from .watch import class_accuracies, feed, right_answers, watching
+from .watch import class_accuracies, feed, logits_of, right_answers, watching
 
 # %% ../nbs/12b_forget.ipynb #02d84f53
 # weights per layer, unless said; between two levels; levels per closer look
@@ -352,9 +352,27 @@ def _cut_of(model, scores, k, cache, target, goal, budget, progress):
 
 @torch.no_grad()
 def _check_run(model, dl):
-    "Refuse a model that cannot read the data, or does not answer with a score per class"
+    "Refuse a model that cannot read the data, or does not answer with a score per class: how many"
     x,y = next(batches(dl, device_of(model)))
-    with watching(model): right_answers(feed(model, x), as_classes(y))
+    with watching(model): out = feed(model, x)
+    right_answers(out, as_classes(y))
+    return logits_of(out).shape[1]
+
+def _check_labels(name, labels, n):
+    "Refuse classes that the model has no output for"
+    if (most := max(labels)) >= n:
+        raise ValueError(f'{name} hold items of class {most}, and the model has {n} outputs, for '
+            f'classes 0 to {n-1}; number the classes from 0 on, or give the model of these data')
+
+def _check_order(model, *loaders):
+    "Refuse what is no model, or is in another's place"
+    if isinstance(model, Learner):
+        raise ValueError('model is a Learner, which knows its loaders; call '
+                         'learn.forget(target), or hand in learn.model')
+    if isinstance(model, nn.Module) and not any(isinstance(l, nn.Module) for l in loaders): return
+    kinds = ', '.join(type(v).__name__ for v in (model, *loaders))
+    raise ValueError(f'model, train and valid are {kinds}; the order is '
+                     'forget(model, train, valid, target), a network and two loaders')
 
 def _readable(name, dl):
     "A loader that can be read more than once"
@@ -389,8 +407,12 @@ class Asked:
         "Read the data for the first time: is the class there, does the model answer?"
         valid = self.parts['validation']
         if isinstance(valid, TensorDL): self.parts['validation'] = valid = in_memory(valid)
-        for name,dl in self.parts.items(): check_classes(dl, self.target, f'the {name} data')
-        _check_run(self.model, valid)
+        there = {f'the {name} data': check_classes(dl, self.target, f'the {name} data',
+            self.vocab).there for name,dl in self.parts.items()}
+        if isinstance(self.train, TensorDL):
+            there['the training data'] = self.train.tensors[-1].unique().tolist()
+        n = _check_run(self.model, valid)
+        for name,labels in there.items(): _check_labels(name, labels, n)
         if self.goal is None: self.goal = _chance(self.vocab, valid, self.there.linears[self.last])
 
 def asked(
@@ -405,6 +427,7 @@ def asked(
     progress:bool=True # show progress bars?
 )->Asked: # nothing has been read yet
     "Check what can be checked without data"
+    _check_order(model, train, valid)
     model = unwrap(model)
     _readable('train', train)
     parts = {'validation': _readable('valid', valid)}

@@ -325,6 +325,7 @@ def _made_of(model, make):
                 vars(m)[kept] = {k: one(t) for k,t in vars(m)[kept].items()}
         yield
 
+# %% ../nbs/03_layers.ipynb #c19f0003
 def dry_run(
     model:nn.Module, # left as it was
     watcher, # made for each try: watcher(names of tensors by their id, inputs), a context

@@ -213,6 +213,7 @@ def _planned(kw, weights):
     if shapes!={n: tuple(t.shape) for n,t in weights.items()}:
         raise ValueError('other names or shapes than the note makes')
 
+# %% ../nbs/02_networks.ipynb #c19f0002
 def load_model(
     path # a file from `save_model`
 )->tuple: # (model, in evaluation mode on the CPU; dict of what was noted)

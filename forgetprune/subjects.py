@@ -20,6 +20,7 @@ from .data import DataError, datasets, get_dls
 from .folders import check_fits, folder_dls, load_weights, named_network
 from .forget import class_name, parts_of
 from .golds import gold_seeds
+from .loaders import labels_in_order
 from .networks import load_model
 from .outputs import get_gold
 from .training import get_learner, model_file, train
@@ -177,6 +178,24 @@ def class_option(
     if len(names) <= _most_listed: return one_of('--target', target, names, more)
     near = difflib.get_close_matches(target, names, 5) or names[:_most_listed]
     return one_of('--target', target, near, f' and others, {len(names):,} in all{more}')
+
+def check_shown(
+    target:int, # class
+    data:Data, # what was asked for
+    dls # its loaders
+):
+    "Refuse a folder whose pictures for validation or test are none of the class, or nothing else"
+    if not data.folder: return
+    names,parts = vocab_of(dls),('validation', 'test')
+    for part,dl in zip(parts, dls.loaders[1:]):
+        there = labels_in_order(dl).unique().tolist()
+        if target in there and len(there) > 1: continue
+        what = f'no {part} pictures of it' if target not in there else (
+            f'{part} pictures of it alone')
+        few = ', '.join(names[i] for i in there[:_most_listed])
+        raise ValueError(f'--target {names[target]}: {data.name} has {what} (there are some of '
+            f'{few}); put some {"there" if target not in there else "of other classes there"}, '
+            'or name another class')
 
 # %% ../nbs/34a_subjects.ipynb #d8559d0a
 def train_kept(

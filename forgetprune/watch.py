@@ -52,12 +52,25 @@ def _taken(model, x):
     if 'labels' in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()): return x
     return {k: v for k,v in x.items() if k!='labels'}
 
+def _fed_by_name(model, x):
+    "What `model` makes of a dict of arguments; refuse one that it cannot take"
+    x = _taken(model, x)
+    try: return model(**x)
+    except TypeError:
+        takes = inspect.signature(unwrap(model).forward)
+        try: takes.bind(**x)
+        except TypeError:
+            raise ValueError(f'model: batches are dicts with {", ".join(x)}, and forward of '
+                f'{type(unwrap(model)).__name__} takes {", ".join(takes.parameters)}; give a '
+                'loader of pairs (x, y), or name the entries as forward does') from None
+        raise
+
 def feed(
     model:nn.Module, # any model
     x # a tensor, a tuple of tensors, or a dict of arguments
 ):
     "What `model` makes of `x`"
-    if isinstance(x, Mapping): return model(**_taken(model, x))
+    if isinstance(x, Mapping): return _fed_by_name(model, x)
     return model(*x) if isinstance(x, tuple) else model(x)
 
 # %% ../nbs/06_watch.ipynb #5db16a0a
@@ -99,6 +112,7 @@ def right_answers(
     raise ValueError(f'model: its outputs have shape {tuple(o.shape)}; to forget a class it needs '
                      'one output per class, two if there are two classes')
 
+# %% ../nbs/06_watch.ipynb #c19f0001
 def damaged_weights(
     model:nn.Module # any model
 )->str: # the name of the first of its parameters and buffers that is not finite; None if all are

@@ -9,6 +9,7 @@ from fastai.callback.schedule import * # fit_one_cycle
 from fastai.torch_core import no_random
 from safetensors.torch import load_file, save_file
 from conftest import same_state
+from forgetprune.audit import audit
 from forgetprune.cli import main
 from forgetprune.cut import Cut
 from forgetprune.classes import without
@@ -44,6 +45,7 @@ def net(num_classes=4):
         nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, num_classes))
 def four(): return net(4)
 def nothing(): return 3
+def needs(depth, num_classes, *, width): return net(num_classes)
 def fails(): raise RuntimeError('no luck')
 other = 3
 '''
@@ -316,10 +318,59 @@ def test_test_part(at, tmp_path):
     ('forget --data shapes/train/disc --arch resnet18 --model net.pt --target 1', '--data'),
     (f'{forget} --target disc'.replace('tinynet:net', 'resnet81'), "--arch 'resnet81' is unknown"),
     (f'{forget} --target disc'.replace('tinynet:net', 'resnet18'), '--model net.safetensors does'),
+    (f'{forget} --target disc'.replace('tinynet:net', 'tinynet:needs'),
+        "--arch 'tinynet:needs' needs arguments that nobody gives (depth, width); name a function"),
     (f'{forget} --target disc'.replace('tinynet:net', 'tinynet:fails'), 'no luck')])
 def test_what_is_wrong_with_forget(at, text, said):
     refused(text, said)
     assert not (at/'out').exists()
+
+def test_a_class_without_pictures_to_judge_by(at, tmp_path):
+    pictures(tmp_path/'p', (('train', 10), ('valid', 10), ('test', 10)), seed=1)
+    shapes = f'--data {tmp_path/"p"}'
+    text = f'{forget} --target tench --out {tmp_path/"run"}'.replace('--data shapes', shapes)
+    def emptied(*folders):
+        for f in folders: shutil.rmtree(tmp_path/'p'/f)
+    emptied('test/tench')
+    refused(text, '--target tench', 'no test pictures of it')
+    emptied('valid/tench')
+    said = (f'--target tench: {tmp_path/"p"} has no validation pictures of it (there are some of '
+        '7, disc, stripes); put some there, or name another class')
+    refused(text, said)
+    refused(f'audit {asked} --before net.pt --after net.pt --target tench --epochs 1'.replace(
+        '--data shapes', shapes), said)
+    emptied('test', 'valid/disc', 'valid/7')
+    refused(text.replace('tench', 'stripes'), 'has validation pictures of it alone')
+    assert not (tmp_path/'run').exists()
+
+def test_a_goal_that_is_not_reached_is_not_a_success(at, tmp_path):
+    for more in ('', '--json'):
+        out = tmp_path/f'run{more}'
+        r = run(f'forget {asked} --model net.safetensors --target tench --goal 0 --budget 0 '
+            f'--layers 7 --criterion random --out {out} {more}')
+        assert r.code==3 and not json.loads((out/'result.json').read_text())['reached'], r.err
+        assert (out/'report.html').is_file()
+        if more: assert json.loads(r.out)['reached'] is False
+        else: assert 'NOT REACHED' in r.out and 'What may help: a larger --budget than 0' in r.out
+    r = run(f'forget {asked} --model net.safetensors --target tench --k 1')
+    assert r.code==0 and 'What may help: no --k' in r.out # the size that was asked for
+    assert run(f'forget {asked} --model net.safetensors --target tench --k 1 --goal 0').code==3
+
+@pytest.mark.filterwarnings('ignore:load_learner')
+def test_a_learner_from_a_file(at, tmp_path):
+    "As the README says: weights alone, or all of it unpickled; both forget as the first one does"
+    from fastai.vision.all import ImageDataLoaders, Resize, load_learner
+    dls = ImageDataLoaders.from_folder(at/'shapes', item_tfms=Resize(16), bs=32, num_workers=0)
+    def new(): return Learner(dls, named_network('tinynet:net', 4), path=tmp_path)
+    learn = new()
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2)
+    learn.save('mine')
+    learn.export(tmp_path/'mine.pkl')
+    loaded,unpickled = new().load('mine'),load_learner(tmp_path/'mine.pkl')
+    unpickled.dls = dls
+    cuts = [l.forget('tench', k=20, progress=False).cut for l in (learn, loaded, unpickled)]
+    for c in cuts[1:]: assert same_state(c.indices, cuts[0].indices)
+    with pytest.raises(ValueError, match='make=lambda dls'): audit(loaded, 'tench', cut=cuts[1])
 
 # ---- audit
 
