@@ -240,7 +240,8 @@ def with_meanings(html, terms):
     return term.sub(told, html)
 
 # what docutils writes and a screen reader cannot make sense of
-unnamed = {'role="list" class="citation-list"': 'class="citation-list"',
+unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" aria-level="2"',
+    'role="list" class="citation-list"': 'class="citation-list"',
     ' role="doc-biblioentry"': ''}
 
 def figure(attributes, src, file, sizes):

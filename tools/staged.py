@@ -147,6 +147,7 @@ def as_tables(outputs, wide_before):
         wide,dense = columns > 9 or row > 90, ' dense'*(columns > 7 or row > 75)
         html = html.replace('<table border="1" class="dataframe',
             f'<table class="dataframe labels{labels}{dense}')
+        html = html.replace('<td>NaN</td>', '<td>–</td>')
         # words may be broken into lines, numbers not
         html = re.sub('<td>(?=[^<]{25})', '<td class="words">', html)
         if wide and seen:
@@ -231,8 +232,9 @@ def end(name, ch, at):
         f'  title  = {{{title}}},\n'
         f'  note   = {{Chapter {name.split("_")[0]} of forgetprune}},\n'
         f'  year   = {{{ch["date"].year}}},\n  url    = {{{at}{name}.html}}\n}}')
+    takes = re.sub(r'\[(.*?)\]\(.*?\)', r'\1', ch['runs']) # text of links
     runs = (f'{download}, or {colab}. It needs the package: '
-        f'<code>pip install git+https://github.com/{github}</code>. {ch["runs"]}')
+        f'<code>pip install git+https://github.com/{github}</code>. {takes}')
     return markdown(f'<div class="end"><p><strong>Run it yourself.</strong> {runs}</p>\n\n'
         +folded('How to cite this chapter', f'{fence}bibtex\n{bib}\n{fence}', 'cite')+'\n\n</div>')
 
