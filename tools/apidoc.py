@@ -52,7 +52,7 @@ def value(v):
 def type_of(p):
     "The type of an argument or of what comes back, in words of the code; '' if it is not said"
     a = p.annotation if isinstance(p, inspect.Parameter) else p
-    if a is inspect.Parameter.empty: return ''
+    if a in (inspect.Parameter.empty, object): return ''
     return a if isinstance(a, str) else getattr(a, '__name__', None) or repr(a)
 
 def called(o):

@@ -75,7 +75,8 @@ def outline_of(node, lines):
             +words_of(node, 4), *fields])
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         gives = f'->{ast.unparse(node.returns)}' if node.returns else ''
-        return wrapped(arguments(node), f'def {node.name}(', f'){gives}:')+words_of(node, 4)
+        said = words_of(node, 4) or ' ...'
+        return wrapped(arguments(node), f'def {node.name}(', f'){gives}:')+said
     return ''
 
 def names(
@@ -98,5 +99,6 @@ def outline(
     lines = code.split('\n')
     body = [n for n in parsed(code) if hasattr(n, 'name')]
     body = [n for n in body if not n.name.startswith('_')] or body
-    res = '\n\n'.join(outline_of(n, lines) for n in body)
+    # those without words stand close together
+    res = re.sub(r'( \.\.\.)\n\n(?=def )', r'\1\n', '\n\n'.join(outline_of(n, lines) for n in body))
     return res if res and len(lines)-len(res.split('\n')) > 2 else ''

@@ -1,12 +1,3 @@
-// <html data-theme> says whether the page is dark: the theme itself has "auto" on the body
-const dark = matchMedia('(prefers-color-scheme: dark)')
-const say = () => {
-  const is = document.body?.dataset.theme
-  document.documentElement.dataset.theme = is === 'dark' || is !== 'light' && dark.matches ? 'dark' : 'light'
-}
-say(); dark.addEventListener('change', say)
-new MutationObserver(say).observe(document.body, { attributeFilter: ['data-theme'] })
-
 // One button to show all code of a chapter; terms that tell their meaning on a touch, and fall silent on Escape
 addEventListener('DOMContentLoaded', () => {
   const folded = [...document.querySelectorAll('details.code')], when = document.querySelector('p.when')
