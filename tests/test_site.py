@@ -345,13 +345,18 @@ def test_every_page_fits_and_can_be_read_by_all(opened, base, pages, telling, pa
         bad += [(name, 'dark', f) for f in faults(axe, p, runOnly=['color-contrast'])]
     assert not bad, '\n'.join(map(str, bad))
 
-def test_what_a_page_weighs(opened, html, base):
-    "All that is fetched for the home page but the widget, and for the heaviest chapter"
+def test_what_a_page_weighs(browser, html, base):
+    """All that is fetched for the home page but the widget, and for the heaviest chapter, by
+    somebody who comes for the first time"""
     def weight(name):
-        p = opened(name)
-        p.wait_for_load_state('networkidle')
-        files = {u.split('?')[0].removeprefix(base) for u in p.got if 'widget' not in u}
-        return sum((html/f).stat().st_size for f in files if (html/f).is_file())/1024
+        c,got = browser.new_context(viewport=dict(width=1280, height=900)),set()
+        p = c.new_page()
+        p.set_default_timeout(120_000)
+        p.on('request', lambda r: got.add(r.url.split('?')[0].removeprefix(base)))
+        p.goto(base+name, wait_until='networkidle')
+        c.close()
+        return sum((html/f).stat().st_size for f in got
+            if (html/f).is_file() and 'widget' not in f)/1024
     assert weight('index.html') <= 400
     heaviest = max(html.glob('[0-9]*.html'), key=lambda f: f.stat().st_size)
     assert weight(heaviest.name) <= 2_000
