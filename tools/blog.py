@@ -20,6 +20,7 @@ from PIL import Image
 from chapters import listed as in_order, module_of, nbs, source
 from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page
+import tried
 from staged import cited, glossary, linked, staged, works
 
 site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
@@ -147,20 +148,25 @@ ourselves (a ratio that misses it is in bold); *limit* is the least that must be
 {tables}
 '''
 
+# pages of stored counts: title, how the page is made, of what
+reports = dict(speed=('Speed', speed, repo/'bench/results.json'),
+    tried=('What was tried', tried.page, tried.results))
+
 def fill_in(series, mods, names, syms, of):
     "What stands in double braces in the pages"
     parts = by_part(series)
     others = [p for p in parts if p not in paths]
     table = '\n\n'.join(f'[forgetprune.{m}](api/{m}.md), from *{of(m)["title"]}*\n: '
         +', '.join(f'[`{n}`](#{names[n]})' for n in syms[m] if '.' not in n) for m in mods)
-    measured = (repo/'bench/results.json').exists()
+    more = [n for n,of in reports.items() if of[2].exists()]
     return dict(
         forgetting=listed(parts.get(paths[0], [])), neurons=listed(parts.get(paths[1], [])),
         chapters='\n\n'.join(toctree(parts[p], p) for p in paths if p in parts),
         toolbox='\n\n'.join(f'## {p}\n\n{listed(parts[p])}' for p in others),
         tools='\n\n'.join(toctree(parts[p]) for p in others),
         findings=found(findings()), modules='\n'.join(f'api/{m}' for m in mods), table=table,
-        speed='speed' if measured else '', speed_link='[Speed](speed.md) · ' if measured else '',
+        reports='\n'.join(more),
+        report_links=''.join(f'[{reports[n][0]}]({n}.md) · ' for n in more),
     )
 
 def start_page(names):
@@ -193,7 +199,8 @@ def stage(src):
         fill = fill_in(series, mods, names, syms, of)
         claims = claims_page().replace('](nbs/', '](')
     except ClaimError as e: sys.exit(f'claims and stored results do not agree:\n{e}')
-    if fill['speed']: put('speed.md', speed())
+    for n,(_,made,of_what) in reports.items():
+        if of_what.exists(): put(f'{n}.md', made())
     for page in (repo/'blog/pages').glob('*'):
         if page.suffix!='.md': shutil.copy(page, src/page.name); continue
         put(page.name, re.sub(r'\{\{(\w+)\}\}', lambda m: fill[m[1]],
