@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
+import claims, staged # tools/, see conftest.py
 from filelock import FileLock
 
 repo = Path(__file__).resolve().parents[1]
@@ -13,7 +14,7 @@ chromium = os.environ.get('CHROMIUM') or next(filter(None,
 flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
     '--disable-background-networking --disable-component-update --disable-sync').split()
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def html(tmp_path_factory, worker_id):
     "The built site, once for all processes; any warning of Sphinx fails it"
     pytest.importorskip('sphinx')
@@ -30,7 +31,7 @@ def html(tmp_path_factory, worker_id):
     assert 'WARNING' not in said
     return out/'html'
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def pages(html):
     return sorted(str(p.relative_to(html)) for p in html.rglob('*.html')
         if '_static' not in p.parts)
@@ -49,7 +50,7 @@ class Page(HTMLParser):
         if tag=='img': self.images.append(a)
         self.figures += tag=='figure'; self.captions += tag=='figcaption'
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def parsed(html, pages): return {p: Page((html/p).read_text(encoding='utf-8')) for p in pages}
 
 def test_every_chapter_and_module_has_a_page(html, pages):
@@ -85,11 +86,26 @@ def test_module_pages_are_the_same_each_time(html):
         text = page.read_text(encoding='utf-8')
         assert not re.search(r'object at 0x|OptionInfo|ArgumentInfo|&lt;function', text), page.name
 
-def test_chapters_say_when_and_how_long(html, parsed):
+def test_chapters_say_when_how_long_and_where_to_run_them(html, parsed):
     for name in parsed:
         if re.match(r'\d\d', name):
-            assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read',
-                (html/name).read_text(encoding='utf-8')), name
+            text = (html/name).read_text(encoding='utf-8')
+            assert re.search(r'\d{1,2} \w+ 20\d\d · \d+ min to read', text), name
+            part = re.search('<span class="part">(.*?) · chapter (.*?)</span>', text)
+            assert part[2]==name.split('_')[0] and part[1], name
+            assert 'How to cite this chapter' in text, name
+            assert text.count(f'href="notebooks/{name[:-5]}.ipynb"')==2, name
+            assert f'colab.research.google.com/github/{staged.github}/blob/' in text, name
+
+def test_home_answers_first(html):
+    "One sentence, the picture, three findings with numbers from stored results, the two series"
+    text = (html/'index.html').read_text(encoding='utf-8').split('<article')[1]
+    places = [text.index(w) for w in ('class="lead"', 'id="fp-widget"', '<h2>Three findings',
+        '<h2>Two series', '<h2>The toolbox', '<h2>Who had these ideas', '<h2>Where the code is')]
+    assert places==sorted(places)
+    for c in claims.findings(): assert c['title'] in text
+    for n in ('sparana.blog', 'llm-random.github.io', 'href="claims.html"'): assert n in text
+    assert 'id="fp-widget"' in (html/'11_class_pruning.html').read_text(encoding='utf-8')
 
 def test_notebooks_run_in_jupyter_as_they_are():
     for nb in (repo/'nbs').glob('*.ipynb'):
@@ -103,8 +119,8 @@ def test_names_and_numbers_become_links(html):
     def article(name):
         return re.search(r'<article.*?</article>', (html/name).read_text(encoding='utf-8'), re.S)[0]
     of = lambda name,what: len(re.findall(rf'href="{what}', article(name)))
-    import blog
-    known,total = {n for found in blog.symbols().values() for n in found},0
+    import apidoc
+    known,total = {n for found in apidoc.symbols().values() for n in found},0
     # every name of ours that the prose of a chapter has, once per cell, outside of tables and
     # headings
     for nb in (repo/'nbs').glob('[0-9]*.ipynb'):
@@ -130,41 +146,44 @@ def test_what_the_module_pages_hold(html):
     assert 'inherited' not in text['forget_command']
 
 def test_every_page_knows_the_feed_and_what_it_is_about(html, pages):
+    import blog
     for p in pages:
         head = (html/p).read_text(encoding='utf-8').split('</head>')[0]
         assert 'application/atom+xml' in head and '<meta name="description"' in head, p
         assert (html/p).parent.joinpath(re.search(r'atom\+xml"[^>]*href="([^"]+)"',
             head)[1]).resolve().is_file()
+        card = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', head))
+        assert card['title'] and len(card['description']) > 15, p
+        assert card['image'].startswith(blog.site_url), p
+        assert (html/card['image'].removeprefix(blog.site_url)).is_file(), p
 
 def test_figures_open_in_full_size(html, parsed):
     assert sum('_images/' in l and l.endswith('.png')
         for l in parsed['11c_does_it_hold.html'].links) > 5
-    assert re.search(r'<a class="full" href="[^"]*_images/[^"]*"><img',
+    assert re.search(r'<a class="full[^"]*" href="[^"]*_images/[^"]*"><img',
         (html/'11_class_pruning.html').read_text(encoding='utf-8'))
 
-def blog(*args):
-    return subprocess.run([sys.executable, 'tools/blog.py', *args], cwd=repo, capture_output=True,
-        text=True)
-
 def test_folders_of_others_are_left_alone(tmp_path):
+    import blog
     (tmp_path/'src').mkdir(); (tmp_path/'src/mine.py').write_text('mine')
-    r = blog('--out', str(tmp_path))
-    assert r.returncode==1 and 'has not made' in r.stderr
-    assert (tmp_path/'src/mine.py').read_text()=='mine' and 'Traceback' not in r.stderr
+    with pytest.raises(SystemExit, match='has not made'): blog.main(['--out', str(tmp_path)])
+    assert (tmp_path/'src/mine.py').read_text()=='mine'
 
 @pytest.mark.parametrize('spoil,msg', [(lambda nb: '{', 'is no notebook'),
     (lambda nb: _without(nb, 'A full run takes'), 'does not say when'),
     (lambda nb: _without(nb, '# Data'), 'title and a summary'), (lambda nb: _no_outputs(nb),
     'no stored output')])
-def test_broken_notebooks_are_named(spoil, msg, tmp_path):
+def test_broken_notebooks_are_named(spoil, msg, tmp_path, monkeypatch):
+    import blog
     name = '01_data' if 'output' not in msg else '13_output_values'
-    shutil.copytree(repo, tmp_path/'r', ignore=shutil.ignore_patterns('.git', '.venv', '_site',
-        '.pytest_cache'))
-    f = tmp_path/'r/nbs'/f'{name}.ipynb'
-    f.write_text(spoil(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
-    r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(tmp_path/'o')],
-        cwd=tmp_path/'r', capture_output=True, text=True)
-    assert r.returncode==1 and msg in r.stderr and name in r.stderr and 'Traceback' not in r.stderr
+    for nb in (repo/'nbs').glob('*.ipynb'): (tmp_path/nb.name).symlink_to(nb)
+    f = tmp_path/f'{name}.ipynb'
+    spoilt = spoil(json.loads(f.read_text(encoding='utf-8')))
+    f.unlink()
+    f.write_text(spoilt, encoding='utf-8')
+    monkeypatch.setattr(blog, 'nbs', tmp_path)
+    with pytest.raises(SystemExit, match=msg) as e: blog.chapters()
+    assert name in str(e.value)
 
 def _without(nb, text):
     for c in nb['cells']: c['source'] = [l for l in c['source'] if text not in l]
@@ -184,17 +203,7 @@ def test_feed(html, pages):
 
 # ---- in a browser
 
-@pytest.fixture(scope='module')
-def base(html):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
-            directory=str(html))) as s:
-        threading.Thread(target=s.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{s.server_port}/'
-        s.shutdown()
-
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def browser():
     api = pytest.importorskip('playwright.sync_api')
     if not chromium:
@@ -204,26 +213,74 @@ def browser():
         yield b
         b.close()
 
-@pytest.fixture
-def opened(browser, base):
-    "Opens a page, with what went wrong in `.wrong`"
-    contexts = []
-    def f(url, width=1280, theme='light', wait='load'):
-        c = browser.new_context(viewport=dict(width=width, height=900), color_scheme=theme)
-        contexts.append(c)
-        p = c.new_page()
-        p.set_default_timeout(120_000) # three browsers on two cores begin at once
-        p.wrong = []
-        p.on('console', lambda m: m.type=='error' and p.wrong.append(m.text))
-        p.on('pageerror', lambda e: p.wrong.append(str(e)))
-        p.on('requestfailed', lambda r: p.wrong.append(f'failed: {r.url}'))
-        p.on('request', lambda r: r.url.startswith((base, 'data:', 'blob:'))
-            or url.startswith('file:') or p.wrong.append(f'outside: {r.url}'))
-        p.goto(url if '://' in url else base+url, wait_until=wait)
-        return p
-    yield f
-    for c in contexts: c.close()
+@pytest.fixture(scope='session')
+def base(html):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
+            directory=str(html))) as s:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{s.server_port}/'
+        s.shutdown()
 
+@pytest.fixture(scope='session')
+def tab(browser, base):
+    "One tab, in which all pages are opened, with what went wrong in `.wrong`"
+    p = browser.new_context(viewport=dict(width=1280, height=900)).new_page()
+    p.set_default_timeout(120_000) # three browsers on two cores begin at once
+    p.wrong,p.got = [],[]
+    p.on('console', lambda m: m.type=='error' and p.wrong.append(m.text))
+    p.on('pageerror', lambda e: p.wrong.append(str(e)))
+    p.on('requestfailed', lambda r: p.wrong.append(f'failed: {r.url}'))
+    p.on('request', lambda r: p.got.append(r.url))
+    yield p
+    p.context.close()
+
+@pytest.fixture
+def opened(tab, base):
+    "Opens a page as if for the first time, in light colours"
+    def f(url, width=1280):
+        tab.goto('about:blank') # what the last page still asks for is not this one's
+        tab.wrong.clear(); tab.got.clear()
+        tab.set_viewport_size(dict(width=width, height=900))
+        tab.emulate_media(color_scheme='light')
+        tab.goto(url if '://' in url else base+url)
+        return tab
+    return f
+
+def outside(p, base):
+    "Requests that did not go to the site itself"
+    return [u for u in p.got if not u.startswith((base, 'data:', 'blob:'))]
+
+# what a page looks like at this width: what is wider than its column, and where the first figure is
+looks = """() => {
+    const column = document.querySelector('article').getBoundingClientRect()
+    const out = e => e.getBoundingClientRect().right > column.right + 1 ||
+        e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX != 'visible'
+    const named = e => e.textContent.trim().slice(0, 70)
+    const open = e => {
+        for (let d = e.closest('details'); d; d = d.parentElement.closest('details'))
+            d.open = true
+    }
+    const figure = document.querySelector('article :is(figure, .animation, #fp-widget)')
+    const top = figure ? figure.getBoundingClientRect().top + scrollY : 0
+    const cells = [...document.querySelectorAll('article div.highlight pre')]
+    const tables = [...document.querySelectorAll('article table')]
+    for (const e of [...cells, ...tables]) open(e)
+    return { top, page: document.documentElement.scrollWidth, code: cells.filter(out).map(named),
+        tables: tables.filter(t => out(t) || out(t.parentElement)).map(named) }
+}"""
+
+# tables of results whose first number is not in view beside its label
+unlabelled = """() => [...document.querySelectorAll('table.dataframe')].filter(t => {
+    const row = t.tBodies[0].rows[0], label = row?.cells[0], number = row?.querySelector('td')
+    if (!number) return false
+    const column = t.closest('.cell_output').getBoundingClientRect()
+    return label.getBoundingClientRect().left < column.left - 1 ||
+        number.getBoundingClientRect().right > column.right + 1
+}).map(t => t.textContent.trim().replace(/\\s+/g, ' ').slice(0, 70))"""
+
+# of thousands of words of code one of each kind stays, of cells a few
 alike = """() => {
     const seen = new Set()
     for (const s of document.querySelectorAll('.highlight span')) {
@@ -231,63 +288,121 @@ alike = """() => {
         if (!seen.has(like)) seen.add(like)
         else if (!s.children.length) s.remove()
     }
-    const plain = [...document.querySelectorAll('div.cell')]
+    const plain = [...document.querySelectorAll('div.cell, div.folded, details.code')]
         .filter(c => !c.querySelector('.cell_output'))
     for (const c of plain.slice(6)) c.remove()
+    for (const t of document.querySelectorAll('table'))
+        [...t.rows].slice(4).forEach(r => r.remove())
 }"""
+still = '* { transition: none !important; animation: none !important }'
 
 def faults(axe, p, **options):
     "Serious faults that axe finds on a page as it is: their names, and where the first one is"
-    # colours are written by script, and fade, which would take a third of a second
-    p.add_style_tag(content='* { transition: none !important; animation: none !important }')
-    p.wait_for_function("document.documentElement.dataset.theme && "
-        "document.getAnimations().every(a => a.playState!='running')")
-    p.evaluate(alike) # of thousands of words of code one of each kind stays, of cells a few
-    found = axe.run(p, options=dict(preload=False, resultTypes=['violations'], **options))
+    # the side bar, which all pages share, is looked at on the home page
+    context = {} if p.url.endswith('index.html') else dict(exclude=[['.sidebar-drawer']])
+    found = axe.run(p, context=context, options=dict(preload=False, resultTypes=['violations'],
+        **options))
     return [(v['id'], v['nodes'][0]['html'][:200]) for v in found.response['violations']
         if v['impact'] in ('serious', 'critical')]
 
+@pytest.fixture(scope='session')
+def telling(html, pages):
+    "Some pages that together have each kind of thing that has colours of its own"
+    seen,res = set(),set()
+    for p in sorted(pages, key=lambda p: -(html/p).stat().st_size):
+        article = (html/p).read_text(encoding='utf-8').split('<article')[-1]
+        kinds = {c for m in re.findall(r'class="([^"]*)"', article) for c in m.split()}
+        if kinds-seen: res.add(p)
+        seen |= kinds
+    return res
+
 @pytest.mark.slow
-@pytest.mark.parametrize('part', range(12))
-def test_pages_have_no_errors_fit_a_phone_and_can_be_read_by_all(opened, pages, part):
-    "Every page; in dark colours, which differ in colours only, those that are not made alike"
+@pytest.mark.parametrize('part', range(6))
+def test_every_page_fits_and_can_be_read_by_all(opened, base, pages, telling, part):
+    """Each page is opened once: no errors, nothing clipped, a figure soon, nothing that axe minds;
+    colours, light and dark, on pages that together have all there are"""
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
-    for name in pages[part::12]:
-        p = opened(name, width=375)
-        p.wait_for_timeout(50)
-        assert not p.wrong, (name, p.wrong)
-        assert p.evaluate('document.documentElement.scrollWidth') <= 375, name
+    bad = []
+    for name in pages[part::6]:
+        p = opened(name)
+        p.add_style_tag(content=still)
+        look = p.evaluate(looks)
+        bad += [(name, 'wider than its column', t) for t in look['code']+look['tables']]
+        if re.match(r'\d', name) and look['top'] > 1.5*900:
+            bad.append((name, 'first figure at', look['top']))
+        p.set_viewport_size(dict(width=375, height=900))
+        phone = p.evaluate('document.documentElement.scrollWidth')
+        if phone > 375: bad.append((name, 'wider than a phone', phone))
+        bad += [(name, 'no number beside its label', t) for t in p.evaluate(unlabelled)]
+        bad += [(name, 'error', w) for w in p.wrong+outside(p, base)]
+        if name.startswith('api/') and name not in telling: continue # they differ in words
         p.set_viewport_size(dict(width=1280, height=900))
-        assert not (found := faults(axe, p)), (name, found)
-        if not name.startswith('api/') or name=='api/forget.html':
-            p.emulate_media(color_scheme='dark')
-            p.wait_for_function("document.documentElement.dataset.theme=='dark'")
-            p.wait_for_timeout(100)
-            found = faults(axe, p, runOnly=['color-contrast'])
-            assert not found, (name, 'dark', found)
-        p.context.close()
+        p.evaluate(alike)
+        colours = {'color-contrast': dict(enabled=name in telling)}
+        bad += [(name, 'light', f) for f in faults(axe, p, rules=colours)]
+        if name not in telling: continue
+        p.emulate_media(color_scheme='dark')
+        bad += [(name, 'dark', f) for f in faults(axe, p, runOnly=['color-contrast'])]
+    assert not bad, '\n'.join(map(str, bad))
+
+def test_what_a_page_weighs(browser, html, base):
+    """All that is fetched for the home page but the widget, and for the heaviest chapter, by
+    somebody who comes for the first time"""
+    def weight(name):
+        c,got = browser.new_context(viewport=dict(width=1280, height=900)),set()
+        p = c.new_page()
+        p.set_default_timeout(120_000)
+        p.on('request', lambda r: got.add(r.url.split('?')[0].removeprefix(base)))
+        p.goto(base+name, wait_until='networkidle')
+        c.close()
+        return sum((html/f).stat().st_size for f in got
+            if (html/f).is_file() and 'widget' not in f)/1024
+    assert weight('index.html') <= 400
+    heaviest = max(html.glob('[0-9]*.html'), key=lambda f: f.stat().st_size)
+    assert weight(heaviest.name) <= 2_000
 
 def test_a_fault_is_found(opened):
-    "The measure itself: grey on grey in a word of code, and a picture without words"
+    "The measures themselves: grey on grey, a picture without words, code and a table too wide"
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
-    p = opened('api/cut.html')
-    p.evaluate("""() => { document.querySelector('.highlight span.n').style.color = '#ddd';
-        document.querySelector('article').appendChild(new Image()).src = 'x.png' }""")
+    p = opened('07_cut.html')
+    p.evaluate("""() => {
+        for (const e of document.querySelectorAll('.highlight span.n')) e.style.color = '#ddd'
+        document.querySelector('article').appendChild(new Image()).src = 'x.png'
+        document.querySelector('.highlight pre').append('long '.repeat(60))
+        document.querySelector('table.dataframe').style.minWidth = '1200px' }""")
     assert {'color-contrast', 'image-alt'} <= {n for n,_ in faults(axe, p)}
+    look = p.evaluate(looks)
+    assert look['code'] and look['tables']
+    p.set_viewport_size(dict(width=375, height=900))
+    assert p.evaluate(unlabelled)
 
 def test_the_button_changes_the_theme(opened):
-    p = opened('index.html')
-    back = lambda: p.evaluate(
-        "getComputedStyle(document.documentElement).getPropertyValue('--pst-color-background')")
+    p = opened('cite.html')
+    back = lambda: p.evaluate("getComputedStyle(document.body).backgroundColor")
     seen = {back()}
-    for mode in ('dark', 'light', 'auto'):
-        # a menu in newer themes, the next mode in older ones
-        p.locator('button.theme-switch-button:visible').first.click()
-        if p.locator('button.theme-change-button').count():
-            p.locator(f'button.theme-change-button[data-mode={mode}]').click()
-        p.wait_for_timeout(50)
+    for _ in range(3):
+        p.locator('button.theme-toggle:visible').first.click()
         seen.add(back())
     assert len(seen)==2
+
+def test_terms_tell_their_meaning_by_keyboard(opened):
+    p = opened('11_class_pruning.html')
+    term = p.locator('a.term').first
+    tip = term.locator('xpath=following-sibling::span')
+    assert not tip.is_visible()
+    term.focus()
+    assert tip.is_visible() and len(tip.inner_text()) > 30
+    assert term.get_attribute('aria-describedby')==tip.get_attribute('id')
+    p.keyboard.press('Escape')
+    assert not tip.is_visible()
+
+def test_code_is_folded_and_unfolds(opened):
+    p = opened('11_class_pruning.html')
+    inside = p.locator('.folded details.body pre').first
+    assert not inside.is_visible()
+    assert 'def class_means' in p.locator('.folded', has_text='class_means').first.inner_text()
+    p.get_by_role('button', name='Show all code').click()
+    assert inside.is_visible()
 
 def test_search_finds_a_chapter(opened):
     p = opened('search.html?q=recycling')
@@ -316,9 +431,9 @@ def test_a_slider_moves_from_the_file_system(opened, html):
 
 def test_next_and_previous(opened):
     p = opened('11_class_pruning.html')
-    p.locator('a.right-next').click(); p.wait_for_load_state()
+    p.locator('a.next-page').click(); p.wait_for_load_state()
     assert '11b_rivals' in p.url
-    p.locator('a.left-prev').click(); p.wait_for_load_state()
+    p.locator('a.prev-page').click(); p.wait_for_load_state()
     assert '11_class_pruning' in p.url
 
 def test_copy_buttons(opened):

@@ -2,30 +2,35 @@
 
     python tools/blog.py [--out _site]
 
-Chapters come in the parts and the order of the tables in `nbs/index.ipynb`. Each is copied to
-`_site/src` without nbdev's directives, with its date and reading time, captions for its figures
-(`#| fig-cap:` and `#| fig-alt:`, repeated where they go on), and links from names to where they are
-documented. The pages on the modules are made from their docments. Sphinx does the rest; any warning
-of it is an error.
+Chapters come in the parts and the order of the tables in `nbs/index.ipynb`; `staged.py` makes of
+each what Sphinx gets, with captions for its figures (`#| fig-cap:` and `#| fig-alt:`, repeated
+where they go on; `#| lead` marks the chapter's own), and `apidoc.py` makes the pages on the
+modules. Sphinx does the rest; any warning of it is an error. SITE_URL says where the site will lie,
+for links from elsewhere.
 """
-import argparse, importlib, inspect, json, re, shutil, sys, uuid
+import argparse, json, os, re, shutil, sys, uuid
 from html import escape
 from itertools import groupby
-from dataclasses import is_dataclass
 from datetime import date, datetime, time, timezone
 from pathlib import Path
 
 repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
+from PIL import Image
 from chapters import listed as in_order, module_of, nbs, source
-from claims import ClaimError, page as claims_page
+from apidoc import cell_text, module_page, symbols, target
+from claims import ClaimError, findings, page as claims_page
 import tried
+from staged import cited, glossary, linked, staged, works
+
+site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
+paths = ['Forgetting', 'Neurons'] # the two series; the other parts are the toolbox
 
 def chapters():
     """File name to (notebook, title, summary, date, minutes to read, how long it runs, part), in
     the order of the series"""
     res = {}
-    for part,name in in_order():
+    for part,name in in_order(nbs):
         f = nbs/f'{name}.ipynb'
         try: nb = json.loads(f.read_text(encoding='utf-8'))
         except (OSError, ValueError) as e: sys.exit(f'{f} is no notebook ({e})')
@@ -55,176 +60,40 @@ def chapters():
             minutes=max(1, round(words/220)), runs=runs, part=part)
     return res
 
-# ---- pages on modules, from docments
-
-# methods that others call
-events = {e for e in ('before', 'after') for e in (f'{e}_{w}' for w in ('create', 'fit', 'epoch',
-    'train', 'batch', 'pred', 'loss', 'backward', 'step', 'cancel_step', 'cancel_batch', 'validate',
-    'cancel_train', 'cancel_validate', 'cancel_epoch', 'cancel_fit'))} | {'forward'}
-
-def symbols():
-    "Module to the public names that its chapter wrote, methods included: full name to object"
-    from forgetprune._modidx import d
-    res = {}
-    for mod,syms in d['syms'].items():
-        m,found = importlib.import_module(mod),{}
-        for full in syms:
-            name = full.removeprefix(mod+'.')
-            if any(p.startswith('_') for p in name.split('.')): continue
-            o = m
-            for p in name.split('.'):
-                o = getattr(o, p, None) if not isinstance(o, type) else inspect.getattr_static(o, p,
-                    None)
-            if o is not None:
-                found[name] = getattr(o, 'f', o) if type(o).__name__=='_clsmethod' else o
-        found = {n: o for n,o in found.items() if '.' not in n or (n.split('.')[-1] not in events
-            and n.split('.')[0] in (*found, 'Learner'))}
-        tables = {n: getattr(m, n) for n in m.__all__ if isinstance(getattr(m, n, None), dict)
-            and n not in found}
-        if found:
-            res[mod.split('.')[-1]] = dict(sorted({**found, **tables}.items(),
-                key=lambda i: (i[0].split('.')[0].lower(), i[0])))
-    return res
-
-# labels know no capitals
-def target(mod, name):
-    return f'api-{mod}-{name.lower()}'+('-class' if name[0].isupper() and '.' not in name else '')
-
-def cell_text(v): return str(v).replace('|', '\\|').replace('\n', ' ')
-
-def value(v):
-    return '...' if getattr(v, '__name__', '')=='<lambda>' or repr(
-        v)=='<factory>' else f'{v:.3g}' if isinstance(v, float) else getattr(v, '__name__',
-        None) or repr(v)
-
-def described(mod, name, o):
-    "One name of a module: heading, signature, docstring, arguments"
-    from fastcore.docments import docments
-    f = o.__func__ if isinstance(o, (classmethod, staticmethod)) else o.fget if isinstance(o,
-        property) else o
-    call = f.__init__ if isinstance(f, type) and '__init__' in vars(f) and not is_dataclass(
-        f) else f
-    parts = [f'({target(mod, name)})=',
-        f'{"###" if "." in name and not name.startswith("Learner.") else "##"} `{name}`',
-        (vars(f).get('__doc__') or '' if isinstance(f, type) else inspect.getdoc(f) if callable(f)
-        else '') or '']
-    if isinstance(o, dict):
-        return '\n\n'.join([*parts[:2], 'A table: '+', '.join(f'`{k}`' for k in o)])
-    if isinstance(f, type) and call is f and not is_dataclass(f):
-        return '\n\n'.join(p for p in parts if p)
-    try: sig = inspect.signature(call)
-    except (TypeError, ValueError): return '\n\n'.join(parts)
-    args = [p for n,p in sig.parameters.items() if n not in ('self', 'cls')]
-    # of a command: what stands there are Typer's objects
-    options = {p.name: p.default.help for p in args if hasattr(p.default, 'param_decls')}
-    args = [p.replace(default=p.empty if p.default.default is ... else p.default.default)
-        if p.name in options else p for p in args]
-    def shown(p):
-        return ('*' if p.kind==p.VAR_POSITIONAL else '**' if p.kind==p.VAR_KEYWORD else '')+p.name+(
-            '' if p.default is p.empty else f'={value(p.default)}')
-    if not isinstance(o, property):
-        parts.insert(2, f'```python\n{name}({", ".join(map(shown, args))})\n```')
-    docs = {**docments(call), **options}
-    rows = [f'| `{p.name}` | {cell_text(docs[p.name])} |' for p in args if docs.get(p.name)]
-    if docs.get('return'): rows.append(f'| *returns* | {cell_text(docs["return"])} |')
-    if rows: parts.append('\n'.join(['| argument | meaning |', '|---|---|', *rows]))
-    return '\n\n'.join(p for p in parts if p)
-
-def module_page(mod, found, chapter):
-    n,ch = chapter
-    intro = f'Written in the chapter [{ch["title"]}](../{n}.ipynb): *{ch["summary"]}*.'
-    return (
-        f'# forgetprune.{mod}\n\n{intro} `from forgetprune.{mod} import *` brings it.\n\n'
-        + '\n\n'.join(described(mod, n, o) for n, o in found.items())
-        + '\n'
-    )
-
-# ---- chapters
-
-def linked(md, names):
-    "Names in backticks become links, outside of code, headings, formulas and links; each once"
-    seen,out = set(),[]
-    for i,part in enumerate(re.split(r'((?s:```.*?```)|^#.*$|\$[^$]+\$|\[[^\]]*\]\([^)]*\)|^\|.*$)',
-            md, flags=re.M)):
-        if i%2: out.append(part); continue
-        def name(m):
-            if m[2] not in names or m[2] in seen: return m[0]
-            seen.add(m[2])
-            return f'[`{m[1]}`](#{names[m[2]]})'
-        out.append(re.sub(r'`(([A-Za-z_][\w.]*)(?:\([^`]*\))?)`', name, part))
-    return ''.join(out)
-
-def cited(md, keys):
-    "Links to works that the bibliography has become citations"
-    return re.sub(r'(\()?\[[^\]]*\d{4}\]\((https?://[^)]*)\)(?(1)\))',
-        lambda m: f'{{cite:{"p" if m[1] else "t"}}}`{keys[m[2]]}`' if m[2] in keys else m[0], md)
-
-def works():
-    "Address to key of everything in the bibliography"
-    bib = (repo/'blog/references.bib').read_text(encoding='utf-8')
-    return {m[2]: m[1] for m in re.finditer(r'^@\w+\{([^,]+),.*url=\{([^}]+)\}', bib, re.M)}
-
-def staged(name, ch, names):
-    "A chapter as Sphinx gets it"
-    cells,keys = [],works()
-    for c in ch['nb']['cells']:
-        src = source(c)
-        if c['cell_type']=='markdown':
-            cells.append(dict(c,
-                source=linked(cited(re.sub(r'^\*\d{4}-\d\d-\d\d\. ', '*', src, flags=re.M), keys),
-                names)))
-            continue
-        lines = src.split('\n')
-        said = {}
-        for l in lines:
-            if m := re.match(r'#\|\s*(fig-cap|fig-alt):\s*(.*)', l):
-                said[m[1]] = f'{said[m[1]]} {m[2]}' if m[1] in said else m[2]
-        code = '\n'.join(l for l in lines if not re.match(r'\s*#\|', l)).strip('\n')
-        if not code or re.search(r'^#\|\s*hide\b', src, re.M): continue
-        outputs = [o for o in c['outputs'] if o.get('name')!='stderr']
-        cap,alt = said.get('fig-cap'),said.get('fig-alt')
-        if alt:
-            outputs = [dict(o,
-                data={**o['data'], 'text/html': re.sub(r'alt="[^"]*: one picture per step"',
-                lambda m: f'alt="{escape(alt)}"', ''.join(o['data']['text/html']))})
-                if 'text/html' in o.get('data', {}) else o for o in outputs]
-        c = dict(c, source=code, outputs=outputs, metadata={})
-        pictures = [o for o in outputs if 'image/png' in o.get('data', {})]
-        if pictures:
-            c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap or ''),
-                **(dict(figure=dict(caption=cap)) if cap else {})))
-        cells.append(c)
-        if cap and not pictures:
-            cells.append(dict(cell_type='markdown', metadata={},
-                source=f':::{{container}} caption\n{cap}\n:::'))
-    title,rest = cells[0]['source'].split('\n', 1)
-    cells[0] = dict(
-        cells[0],
-        source=f'{title}\n\n<p class="when">{ch["date"].day} {ch["date"]:%B %Y} · {ch["minutes"]} '
-               f'min to read · notebook <code>nbs/{name}.ipynb</code></p>\n{rest}',
-    )
-    for c in cells: c.pop('id', None)
-    return dict(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3',
-        language='python'), language_info=dict(name='python')), nbformat=4, nbformat_minor=4)
-
-def listed(series):
-    "The chapters for the home page, part by part"
-    def line(n, c):
-        said = c['summary'][0].lower()+c['summary'][1:]
-        when = f'{c["date"].day} {c["date"]:%b %Y}, {c["minutes"]} min'
-        return f'- [{c["title"]}]({n}.ipynb): {said}. <span class="when">{when}</span>'
-    return '\n\n'.join(f'## {part}\n\n'+'\n'.join(line(n, c) for n,c in chs)
-        for part,chs in by_part(series))
+# ---- lists of chapters
 
 def by_part(series):
-    "Pairs of a part and its chapters (pairs of file name and chapter)"
-    return [(p, list(g)) for p,g in groupby(series.items(), lambda i: i[1]['part'])]
+    "Part to its chapters, each a pair of file name and entry"
+    return {p: list(g) for p,g in groupby(series.items(), lambda i: i[1]['part'])}
 
-def toctrees(series):
-    "Tables of contents for the side bar, part by part"
-    return '\n\n'.join(f'```{{toctree}}\n:hidden:\n:caption: {part}\n\n'
-        +'\n'.join(f'{c["title"].replace("`", "")} <{n}>' for n,c in chs)+'\n```'
-        for part,chs in by_part(series))
+def listed(chapters):
+    "Chapters with their numbers and summaries"
+    def line(n, c):
+        said,number = c['summary'][0].lower()+c['summary'][1:],n.split('_')[0]
+        return f'- <span class="number">{number}</span> [{c["title"]}]({n}.ipynb): {said}'
+    return '\n'.join(line(n, c) for n,c in chapters)
+
+def toctree(chapters, caption=''):
+    "A table of contents for the side bar"
+    head = f':caption: {caption}\n' if caption else ''
+    return f'```{{toctree}}\n:hidden:\n{head}\n'+'\n'.join(
+        f'{c["title"].replace("`", "")} <{n}>' for n,c in chapters)+'\n```'
+
+def found(claims):
+    "The findings of the home page"
+    def line(c):
+        # numbers stay with their units
+        c = {k: re.sub(r'(?<=\d) (%|±|networks)|(?<=±) (?=\d)', lambda m: '&nbsp;'+(m[1] or ''), v)
+            if isinstance(v, str) else v for k,v in c.items()}
+        link = f'[{c["link"]}]({c["to"]}.ipynb)'
+        return f'1. **{c["title"]}** {c["found"]} <span class="sure">({c["sure"]}.)</span> {link}'
+    return '\n'.join(map(line, claims))
+
+def picture(md):
+    "Pictures of the README as figures"
+    return re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', md)
+
+# ---- other pages
 
 # of bench/bench.py
 speed_parts = dict(scoring='Scores', ordinary_loaders='Ordinary loaders', auditing='The audit',
@@ -279,75 +148,142 @@ ourselves (a ratio that misses it is in bold); *limit* is the least that must be
 {tables}
 '''
 
+# pages of stored counts: title, how the page is made, of what
+reports = dict(speed=('Speed', speed, repo/'bench/results.json'),
+    tried=('What was tried', tried.page, tried.results))
+
+def fill_in(series, mods, names, syms, of):
+    "What stands in double braces in the pages"
+    parts = by_part(series)
+    others = [p for p in parts if p not in paths]
+    table = '\n\n'.join(f'[forgetprune.{m}](api/{m}.md), from *{of(m)["title"]}*\n: '
+        +', '.join(f'[`{n}`](#{names[n]})' for n in syms[m] if '.' not in n) for m in mods)
+    more = [n for n,of in reports.items() if of[2].exists()]
+    return dict(
+        forgetting=listed(parts.get(paths[0], [])), neurons=listed(parts.get(paths[1], [])),
+        chapters='\n\n'.join(toctree(parts[p], p) for p in paths if p in parts),
+        toolbox='\n\n'.join(f'## {p}\n\n{listed(parts[p])}' for p in others),
+        tools='\n\n'.join(toctree(parts[p]) for p in others),
+        findings=found(findings()), modules='\n'.join(f'api/{m}' for m in mods), table=table,
+        reports='\n'.join(more),
+        report_links=''.join(f'[{reports[n][0]}]({n}.md) · ' for n in more),
+    )
+
+def start_page(names):
+    "The README as a page"
+    text = (repo/'README.md').read_text(encoding='utf-8').replace('# forgetprune\n', '# Start\n', 1)
+    for a,b in {'](nbs/': '](', '(CONTRIBUTING.md)': '(contributing.md)',
+            '(CLAIMS.md)': '(claims.md)'}.items(): text = text.replace(a, b)
+    return linked(picture(text), names)
+
 def stage(src):
-    "All that Sphinx needs, in the folder `src`"
+    "All that Sphinx needs, in the folder `src`; returns the chapters"
     shutil.rmtree(src, ignore_errors=True)
-    (src/'api').mkdir(parents=True)
+    for d in ('api', 'lead'): (src/d).mkdir(parents=True)
+    put = lambda name,text: (src/name).write_text(text, encoding='utf-8')
     series,syms = chapters(),symbols()
     names = {n: target(mod, n) for mod,found in syms.items() for n in found}
-    by_module = {m: n for n in series if (m := module_of(nbs/f'{n}.ipynb'))}
+    by_module,written = {},{}
     for n,c in series.items():
-        (src/f'{n}.ipynb').write_text(json.dumps(staged(n, c, names)), encoding='utf-8')
+        mod = module_of(nbs/f'{n}.ipynb')
+        if mod: by_module[mod] = n
+        written[mod] = {}
+        nb,figure = staged(n, c, names, mod, written[mod], site_url)
+        put(f'{n}.ipynb', json.dumps(nb))
+        if figure: (src/'lead'/f'{n}.png').write_bytes(figure[1])
     mods = [m for m in by_module if m in syms]
+    of = lambda mod: series[by_module[mod]]
     for mod in mods:
-        (src/'api'/f'{mod}.md').write_text(module_page(mod, syms[mod],
-            (by_module[mod], series[by_module[mod]])), encoding='utf-8')
-    fill = dict(
-        series=listed(series),
-        chapters=toctrees(series),
-        modules='\n'.join(f'api/{m}' for m in mods),
-        table='\n\n'.join(
-            f'[forgetprune.{m}](api/{m}.md), from *{series[by_module[m]]["title"]}*\n: '
-            f'{", ".join(f"[`{n}`](#{names[n]})" for n in syms[m] if "." not in n)}'
-            for m in mods
-        ),
-    )
-    measured = (repo/'bench/results.json').exists()
-    fill |= dict(speed='speed' if measured else '', speed_link='[Speed](speed.md) '
-                                                               '· ' if measured else '')
-    if measured: (src/'speed.md').write_text(speed(), encoding='utf-8')
-    if tried.results.exists():
-        (src/'tried.md').write_text(tried.page(), encoding='utf-8')
-        fill['speed'] += '\ntried'
-        fill['speed_link'] += '[What was tried](tried.md) · '
-    for page in (repo/'blog/pages').glob('*'):
-        if page.suffix=='.md': (src/page.name).write_text(re.sub(r'\{\{(\w+)\}\}',
-            lambda m: fill[m[1]], page.read_text(encoding='utf-8')), encoding='utf-8')
-        else: shutil.copy(page, src/page.name)
-    readme = re.sub(r'\]\(nbs/', '](', (repo/'README.md').read_text(encoding='utf-8')).replace(
-        '# forgetprune\n', '# Start\n', 1).replace('(CONTRIBUTING.md)', '(contributing.md)')
-    readme = readme.replace('(CLAIMS.md)', '(claims.md)')
-    readme = re.sub(r'!\[(.*?)\]\((.*?)\)', r'```{figure} \2\n:alt: \1\n\n\1\n```', readme)
-    (src/'start.md').write_text(linked(readme, names), encoding='utf-8')
-    (src/'contributing.md').write_text((repo/'CONTRIBUTING.md').read_text(encoding='utf-8'),
-        encoding='utf-8')
-    try: claims = claims_page()
+        put(f'api/{mod}.md', module_page(mod, syms[mod], (by_module[mod], of(mod)), written[mod]))
+    try:
+        fill = fill_in(series, mods, names, syms, of)
+        claims = claims_page().replace('](nbs/', '](')
     except ClaimError as e: sys.exit(f'claims and stored results do not agree:\n{e}')
-    claims = cited(claims.replace('](nbs/', ']('), works())
-    (src/'claims.md').write_text(claims, encoding='utf-8')
+    for n,(_,made,of_what) in reports.items():
+        if of_what.exists(): put(f'{n}.md', made())
+    for page in (repo/'blog/pages').glob('*'):
+        if page.suffix!='.md': shutil.copy(page, src/page.name); continue
+        put(page.name, re.sub(r'\{\{(\w+)\}\}', lambda m: fill[m[1]],
+            page.read_text(encoding='utf-8')))
+    put('start.md', start_page(names))
+    put('claims.md', cited(claims, works()))
+    shutil.copy(repo/'CONTRIBUTING.md', src/'contributing.md')
     shutil.copytree(repo/'README_files', src/'README_files')
     return series
 
-# what the theme and docutils write and a screen reader cannot make sense of
-unnamed = {'<summary>': '<summary aria-label="Pages below">',
-    'role="list" class="citation-list"': 'class="citation-list"', ' role="doc-biblioentry"': ''}
+# ---- what Sphinx leaves out
 
-def finished(html, up, chapter):
-    """A page with what Sphinx leaves out: words for screen readers, the feed, a description,
-    figures that open in full size"""
+subtitle = 'What a network knows, where it keeps it, and whether it can be taken out'
+
+def described_by(name, chapter, html):
+    "What a page is about, for search engines and for links to it"
+    if chapter: return chapter['summary']
+    if m := re.match('api/(\\w+)', name): return f'Reference of the module forgetprune.{m[1]}'
+    return subtitle
+
+def cards(name, chapter, html):
+    "Tags in the head: a description, and how a link to the page looks elsewhere"
+    title = re.search('<title>(.*?)</title>', html, re.S)[1]
+    said = escape(re.sub(r'[`*]', '', described_by(name, chapter, html)))
+    first = re.search(r'src="(?:\.\./)*(_images/[^"]+\.png)"', html)
+    shot = site_url+(first[1] if first else '_static/card.png')
+    tags = {'og:title': title, 'og:description': said, 'og:image': shot, 'og:url': site_url+name,
+        'og:type': 'article' if chapter else 'website', 'og:site_name': 'forgetprune'}
+    return (f'<meta name="description" content="{said}">'
+        '<meta name="twitter:card" content="summary_large_image">'
+        +''.join(f'<meta property="{k}" content="{v}">' for k,v in tags.items()))
+
+term = re.compile(r'<a class="reference internal" href="[^"]*#(term-[^"]+)">'
+    r'<span class="xref std std-term">(.*?)</span></a>')
+
+def with_meanings(html, terms):
+    "Terms of the glossary tell their meaning where they stand, to mouse and keyboard"
+    def told(m):
+        said = terms.get(m[1].removeprefix('term-').lower())
+        if not said: return m[0]
+        tip = f'tip-{m[1]}'
+        link = m[0].replace('<a class="', f'<a aria-describedby="{tip}" class="term ', 1)
+        return f'<span class="told">{link}<span role="tooltip" id="{tip}">{said}</span></span>'
+    return term.sub(told, html)
+
+# what docutils writes and a screen reader cannot make sense of
+unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" aria-level="2"',
+    'role="list" class="citation-list"': 'class="citation-list"',
+    ' role="doc-biblioentry"': ''}
+
+def figure(attributes, src, file, sizes):
+    "A picture that opens in full size, with its size, and marked if it is a wide one"
+    width,height = sizes[file]
+    # two panels side by side would be too small on a phone
+    klass = 'full wide' if width > 1.9*height else 'full'
+    attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
+    return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width}" height="{height}" '
+        'loading="lazy"></a>')
+
+def finished(html, name, chapter, terms, sizes):
+    "A page with what Sphinx leaves out: the feed, cards, meanings, figures that open in full size"
     for a,b in unnamed.items(): html = html.replace(a, b)
-    html = html.replace('<title>forgetprune — forgetprune</title>', '<title>forgetprune</title>')
-    html = re.sub(r'(?<!class="full">)<img\b[^>]*\bsrc="([^"]*_images/[^"]*)"[^>]*>',
-        r'<a class="full" href="\1">\g<0></a>', html)
-    said = (
-        chapter['summary']
-        if chapter
-        else 'What a network knows, where it keeps it, and whether it can be taken out'
-    )
+    html = re.sub('<title>forgetprune [^<]*forgetprune[^<]*</title>', '<title>forgetprune</title>',
+        html)
+    html = re.sub(r'<img\b([^>]*\bsrc="([^"]*_images/([^"]*))"[^>]*)>',
+        lambda m: figure(*m.groups(), sizes), html)
+    up = '../'*name.count('/')
     head = (f'<link rel="alternate" type="application/atom+xml" title="forgetprune" '
-        f'href="{up}feed.xml"><meta name="description" '
-        f'content="{escape(re.sub(r"[`*]", "", said))}">')
-    return html.replace('</head>', head+'</head>', 1)
+        f'href="{up}feed.xml">'+cards(name, chapter, html))
+    return with_meanings(html, terms).replace('</head>', head+'</head>', 1)
+
+def finish(out, series):
+    "All pages in the folder `out`, the feed, and the notebooks themselves"
+    (out/'feed.xml').write_bytes(feed(series))
+    (out/'notebooks').mkdir()
+    for n in series: shutil.copy(nbs/f'{n}.ipynb', out/'notebooks')
+    terms = {t.lower().replace(' ', '-'): escape(re.sub(r'[`*]|\[|\]\([^)]*\)', '', m))
+        for t,m in glossary().items()}
+    sizes = {f.name: Image.open(f).size for f in (out/'_images').glob('*')}
+    for page in out.rglob('*.html'):
+        name = page.relative_to(out).as_posix()
+        page.write_text(finished(page.read_text(encoding='utf-8'), name,
+            series.get(name.removesuffix('.html')), terms, sizes), encoding='utf-8')
 
 def feed(series):
     "The series as an Atom feed; its links are relative, so that the site may lie anywhere"
@@ -356,7 +292,7 @@ def feed(series):
     at = lambda c: datetime.combine(c['date'], time(), timezone.utc)
     g.id(uuid.uuid5(uuid.NAMESPACE_DNS, 'forgetprune').urn)
     g.title('forgetprune')
-    g.subtitle('What a network knows, where it keeps it, and whether it can be taken out')
+    g.subtitle(subtitle)
     g.author(name='The forgetprune developers')
     g.link(href='index.html'); g.updated(max(map(at, series.values())))
     for n,c in reversed(series.items()): # the newest first
@@ -366,11 +302,11 @@ def feed(series):
         e.summary(c['summary']); e.link(href=f'{n}.html'); e.published(at(c)); e.updated(at(c))
     return g.atom_str(pretty=True)
 
-def main():
+def main(args=None):
     p = argparse.ArgumentParser(description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--out', type=Path, default=repo/'_site')
-    out = p.parse_args().out.resolve()
+    out = p.parse_args(args).out.resolve()
     mark = out/'.made-by-tools-blog'
     if any((out/d).exists() for d in ('src', 'html', 'doctrees')) and not mark.exists() and not (
             out/'html/.buildinfo').exists():
@@ -386,11 +322,7 @@ def main():
     rc = sphinx(['-q', '-W', '--keep-going', '-c', str(repo/'blog'), '-d', str(out/'doctrees'),
         '-b', 'html', str(out/'src'), str(out/'html')])
     if rc: sys.exit(rc)
-    (out/'html'/'feed.xml').write_bytes(feed(series))
-    for page in (out/'html').rglob('*.html'):
-        page.write_text(finished(page.read_text(encoding='utf-8'),
-            '../'*(len(page.relative_to(out/'html').parts)-1), series.get(page.stem)),
-            encoding='utf-8')
+    finish(out/'html', series)
     print(f'{out}/html/index.html')
 
 if __name__ == '__main__': main()

@@ -243,6 +243,12 @@ def all_claims(folder=nbs):
     if wrong: raise ClaimError('\n'.join(wrong))
     return res
 
+def findings(folder=nbs):
+    "What the home page tells: claims in other words, with the same numbers and conditions"
+    listed = tomllib.loads((folder/'claims.toml').read_text(encoding='utf-8'))
+    by_claim = {c['claim']: c for c in listed['claim']}
+    return [settled(by_claim[f['claim']]|f, folder) for f in listed['finding']]
+
 # ---- what is made of them
 
 def chapters_of(claim):

@@ -1,0 +1,39 @@
+// One button to show all code of a chapter; terms that tell their meaning on a touch, and fall silent on Escape
+addEventListener('DOMContentLoaded', () => {
+  const folded = [...document.querySelectorAll('details.code')], when = document.querySelector('p.when')
+  if (when && folded.length > 2) {
+    const b = document.createElement('button')
+    const all = open => { b.textContent = open ? 'Fold the code' : 'Show all code'; b.setAttribute('aria-pressed', open) }
+    b.type = 'button'; b.className = 'unfold'; all(false)
+    b.onclick = () => {
+      const open = b.getAttribute('aria-pressed') !== 'true'
+      for (const d of folded) d.open = open
+      all(open)
+    }
+    when.append(' ', b)
+  }
+  // what is linked to may be folded away
+  const reveal = () => {
+    const at = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)))
+    const inside = at && (at.closest('details') || at.querySelector?.('details.body'))
+    if (inside) inside.open = true
+  }
+  reveal(); addEventListener('hashchange', reveal)
+  for (const t of document.querySelectorAll('a.term')) {
+    t.addEventListener('click', e => {
+      if (matchMedia('(hover: none)').matches && document.activeElement !== t) { e.preventDefault(); t.focus() }
+    })
+    // to the left where there is no room on the right
+    const place = () => {
+      const tip = t.nextElementSibling
+      tip.style.left = '0'
+      const over = tip.getBoundingClientRect().right - document.documentElement.clientWidth + 8
+      if (over > 0) tip.style.left = `${-over}px`
+    }
+    t.addEventListener('focus', place); t.parentElement.addEventListener('mouseenter', place)
+  }
+  addEventListener('keydown', e => {
+    if (e.key === 'Escape') document.querySelectorAll('.told').forEach(t => t.classList.add('quiet'))
+  })
+  addEventListener('pointermove', e => e.target.closest?.('.told') || document.querySelectorAll('.told.quiet').forEach(t => t.classList.remove('quiet')))
+})
