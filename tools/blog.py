@@ -19,6 +19,7 @@ repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
 from chapters import listed as in_order, module_of, nbs, source
 from claims import ClaimError, page as claims_page
+from widget import widget
 
 def chapters():
     """File name to (notebook, title, summary, date, minutes to read, how long it runs, part), in
@@ -386,6 +387,7 @@ def main():
         page.write_text(finished(page.read_text(encoding='utf-8'),
             '../'*(len(page.relative_to(out/'html').parts)-1), series.get(page.stem)),
             encoding='utf-8')
+    widget(out/'html')
     print(f'{out}/html/index.html')
 
 if __name__ == '__main__': main()
