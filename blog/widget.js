@@ -261,7 +261,8 @@ still says <em>seven</em>. Then show all of them sevens again.</p>
 </div>
 <p class="fpw-status" role="status"></p>
 <div class="fpw-nets"></div>
-<details class="fpw-about"><summary>What is computed here</summary></details>`
+<details class="fpw-about"><summary>What is computed here</summary></details>
+<details class="fpw-figure"><summary>The same as a figure, over all test images</summary></details>`
 
 const panel = name => `
 <section class="fpw-net" data-net="${name}" aria-label="${titles[name].join(': ')}">
@@ -281,7 +282,7 @@ class Page {
     this.box.className = 'fpw'
     this.box.innerHTML = shell
     this.$('.fpw-nets').innerHTML = names.map(panel).join('')
-    this.fallback.forEach(n => n.remove())
+    this.$('.fpw-figure').append(...this.fallback)
     root.append(this.box)
     this.enable(false)
     this.say('One moment: the networks are on their way.')
@@ -494,16 +495,18 @@ class Page {
     if (this.running || model.steps) return this.say(this.taught())
     if (!model.k) return this.say('Nothing is cut yet: drag the slider.')
     const gone = cut.right < n/2 ? 'Are they gone? Press Relearn.' : 'Cut more.'
-    this.say(`${cut.right} of ${n} sevens are sevens to the cut network; with random weights cut `
-      + `it is ${random.right}. ${gone}`)
+    this.say(`The cut network still calls ${cut.right} of ${n} sevens a seven; with random weights `
+      + `cut it is ${random.right}. ${gone}`)
   }
 
   taught() {
     const {model} = this, {cut, off, gold} = model.nets, n = model.target.length
-    const at = (who, net) => net.back === undefined ? [] : [`${who} after ${net.back}`]
-    const back = [...cut.back ? at('in the cut network', cut) : [],
-      ...at('with output 7 off', off), ...at('in gold', gold)]
-    let text = back.length ? `Sevens are back: ${back.join(', ')} were shown. ` : ''
+    const at = (net, who) => net.back ? [`${net.back} ${who}`] : []
+    const back = [...at(cut, 'for the cut network'), ...at(off, 'with output 7 off'),
+      ...at(gold, 'for gold')]
+    const most = Math.ceil(this.said.goal*n)
+    const text = back.length
+      ? `Sevens shown until ${most} of ${n} were back: ${back.join(', ')}. ` : ''
     if (gold.back !== undefined) return text
     const rounds = Math.floor(model.seen/model.distinct)
     if (rounds < 2) return text + `Gold, which never knew them, reads ${gold.right} of ${n}.`

@@ -115,6 +115,7 @@ def widget(
     pages = [p for p in html.rglob('*.html') if place.search(p.read_text(encoding='utf-8'))]
     if not pages: return []
     from forgetprune.data import DataError
+    print('the widget; its networks are trained the first time, about a minute')
     try: made = packed(*parts(*networks()))
     except DataError as e:
         print(f'no widget, since there are no data to train its network on ({e}); pages show '
