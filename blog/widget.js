@@ -132,7 +132,8 @@ class Model {
     const last = this.base.w.length - 1, w = this.base.w[last].slice()
     for (let i = said.digit; i < w.length; i += said.sizes[last + 1]) w[i] = 0
     const b = this.base.b[last].map((v, i) => i === said.digit ? 0 : v)
-    this.off = {...this.base, w: [...this.base.w.slice(0, last), w], b: [...this.base.b.slice(0, last), b]}
+    const ending = (all, own) => [...all.slice(0, last), own]
+    this.off = {...this.base, w: ending(this.base.w, w), b: ending(this.base.b, b)}
     for (const net of [this.off, this.gold]) this.judge(net)
     this.reset(0)
   }
@@ -244,7 +245,9 @@ still says <em>seven</em>. Then show all of them sevens again.</p>
     <div class="fpw-row">
       <canvas class="fpw-pad" width="280" height="280" role="img"
         aria-label="Field to draw a digit in"></canvas>
-      <div><div class="fpw-picks" role="radiogroup" aria-labelledby="fpw-pick"></div>
+      <div><div class="fpw-picks" role="radiogroup" aria-labelledby="fpw-pick">${words.map((w, i) =>
+      `<label><input type="radio" name="fpw-pick" value="${i}" aria-label="${w}"><span></span>
+      </label>`).join('')}</div>
         <p class="fpw-hint">← draw your own here</p></div>
     </div>
   </div>
@@ -268,10 +271,10 @@ const panel = name => `
 <section class="fpw-net" data-net="${name}" aria-label="${titles[name].join(': ')}">
   <p class="fpw-name"><b>${titles[name][0]}</b><span>${titles[name][1]}</span></p>
   <p class="fpw-says">says <b>–</b></p>
-  <div class="fpw-bars" role="img">${words.map((_, i) =>
+  <div class="fpw-bars" role="img" aria-label="Outputs">${words.map((_, i) =>
     `<div><i></i><span>${i}</span></div>`).join('')}</div>
   <p class="fpw-count"></p>
-  <div class="fpw-sevens" role="img"></div>
+  <div class="fpw-sevens" role="img" aria-label="Sevens"></div>
 </section>`
 
 class Page {
@@ -303,18 +306,15 @@ class Page {
     this.said = said
     this.model = new Model(said)
     const {digit} = said
-    this.sprite = this.pictures(this.model.target)
     this.$('#fpw-k').max = said.inner.length*said.most_cut
     this.$('#fpw-k').step = said.inner.length*said.step
-    this.$('.fpw-picks').innerHTML = this.model.picks.map((_, i) => `<label><input type="radio"
-      name="fpw-pick" value="${i}"${i === digit ? ' checked' : ''} aria-label="${words[i]}"><span>
-      </span></label>`).join('')
-    this.all('.fpw-picks span').forEach((s, i) => this.shows(s, this.pictures(this.model.picks), i,
-      this.model.picks.length))
+    this.$(`.fpw-picks [value="${digit}"]`).checked = true
+    const thumbs = this.pictures(this.model.picks)
+    this.all('.fpw-picks span').forEach((s, i) => this.shows(s, thumbs, i, words.length))
+    const sevens = this.pictures(this.model.target)
     for (const s of this.all('.fpw-sevens')) {
       s.innerHTML = this.model.target.map(() => '<div><i></i><b></b></div>').join('')
-      s.querySelectorAll('i').forEach((e, i) => this.shows(e, this.sprite, i,
-        this.model.target.length))
+      s.querySelectorAll('i').forEach((e, i) => this.shows(e, sevens, i, this.model.target.length))
     }
     this.about()
     this.listen()

@@ -16,7 +16,7 @@ chromium = os.environ.get('CHROMIUM') or next(filter(None,
 flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
     '--disable-background-networking --disable-component-update --disable-sync').split()
 page = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
-<meta name="viewport" content="width=device-width"></head><body><main><h1>A page</h1>{}
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head><body><main><h1>A page</h1>{}
 <div id="fp-widget"><figure>the figure</figure></div></main></body></html>'''
 
 @pytest.fixture(scope='module')
@@ -218,6 +218,9 @@ def test_drawing(opened):
     middle = [(x.sum(d)*torch.arange(28)).sum()/x.sum() for d in (0, 1)]
     assert all(abs(m-14) < 0.3 for m in middle) # as in MNIST
     assert x.max() <= 1 and (x.amax(0) > 0.1).sum() <= 22 and (x.amax(1) > 0.1).sum() in (20, 21)
+    b = p.locator('.fpw-picks label').nth(3).bounding_box()
+    p.touchscreen.tap(b['x']+9, b['y']+9)
+    assert says()=='3' and p.input_value('.fpw-picks input:checked')=='3'
     # a finger draws and does not scroll
     assert p.evaluate("getComputedStyle(document.querySelector('.fpw-pad')).touchAction")=='none'
 
@@ -242,14 +245,20 @@ def test_without_it_there_is_the_figure(opened):
 
 def test_it_fits_a_phone_and_can_be_read_by_all(opened):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
-    p = opened(viewport=dict(width=375, height=812))
-    assert p.evaluate('document.documentElement.scrollWidth') <= 375
-    p.add_style_tag(content='''* { transition: none !important }
+    def faults(p):
+        found = axe.run(p, options=dict(preload=False, resultTypes=['violations']))
+        return [v['id'] for v in found.response['violations']
+            if v['impact'] in ('serious', 'critical')]
+    look = """* { transition: none !important }
         body[data-theme=dark] { background: #131416; color: #cfd0d0;
         --color-foreground-primary: #cfd0d0; --color-foreground-secondary: #9ca0a5;
-        --color-background-primary: #131416; --color-background-secondary: #1a1c1e }''') # Furo's
+        --color-background-primary: #131416; --color-background-secondary: #1a1c1e }""" # Furo's
+    p = opened(viewport=dict(width=375, height=812))
+    assert p.evaluate('document.documentElement.scrollWidth') <= 375
+    p.add_style_tag(content=look)
     for theme in ('light', 'dark'):
         p.evaluate(f"document.body.dataset.theme = '{theme}'")
-        found = axe.run(p, options=dict(preload=False, resultTypes=['violations']))
-        assert not [v['id'] for v in found.response['violations']
-            if v['impact'] in ('serious', 'critical')], theme
+        assert not faults(p), theme
+    waiting = opened(ready=False, route=('**/widget-data*', lambda r: None)) # never answered
+    waiting.wait_for_selector('.fpw')
+    assert not faults(waiting)
