@@ -16,7 +16,8 @@ chromium = os.environ.get('CHROMIUM') or next(filter(None,
 flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
     '--disable-background-networking --disable-component-update --disable-sync').split()
 page = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
-<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head><body><main><h1>A page</h1>{}
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
+<body><main><h1>A page</h1>{}
 <div id="fp-widget"><figure>the figure</figure></div></main></body></html>'''
 
 @pytest.fixture(scope='module')
