@@ -235,6 +235,9 @@ const titles = {
   off: ['Output 7 off', 'one row of zeros'],
   gold: ['Gold', 'trained without sevens']}
 
+const chapters = [['11_class_pruning', 'Cutting what serves one class'],
+  ['14_relearning', 'Teaching sevens again']]
+
 const shell = `
 <p class="fpw-title">Make it forget the sevens</p>
 <p class="fpw-lead">Four networks read the same digit. Cut weights of the first two, and see who
@@ -265,7 +268,7 @@ still says <em>seven</em>. Then show all of them sevens again.</p>
 <p class="fpw-status" role="status"></p>
 <div class="fpw-nets"></div>
 <details class="fpw-about"><summary>What is computed here</summary></details>
-<details class="fpw-figure"><summary>The same as a figure, over all test images</summary></details>`
+<details class="fpw-figure"><summary>A larger network in a figure</summary></details>`
 
 const panel = name => `
 <section class="fpw-net" data-net="${name}" aria-label="${titles[name].join(': ')}">
@@ -326,13 +329,18 @@ class Page {
   about() {
     const {said, model} = this, p = document.createElement('p'), {length: n} = model.target
     p.textContent = `Your browser runs the networks, of ${said.sizes.join(', ')} units, which the `
-      + 'library has trained on MNIST; their weights are rounded to 127 steps. Half of the cut '
+      + 'library has trained on MNIST; their weights are rounded to 127 steps. Gold was trained '
+      + 'likewise, with its sevens left out. Half of the cut '
       + 'falls on each of the two inner layers; its order is that of the MAAV difference, and a '
       + `random one. Networks are judged by the first ${n} sevens and the first `
       + `${model.others.length} other images of the test set. Relearning is stochastic gradient `
       + `descent, ${said.bs} images of all digits a step, until ${said.goal*n} of ${n} sevens are `
       + `right; there are ${model.taught.length} images, ${model.distinct} of them sevens, which `
-      + `come again up to ${said.passes} times.`
+      + `come again up to ${said.passes} times. Chapters tell more: `
+    chapters.forEach(([name, title], i) => p.append(i ? ', ' : '',
+      Object.assign(document.createElement('a'), {href: `${folder}../${name}.html`,
+        textContent: title})))
+    p.append('.')
     this.$('.fpw-about').append(p)
   }
 

@@ -1,6 +1,6 @@
 """The widget that the site's readers cut and teach, in a real browser: its numbers against those of
 the library, keyboard, drawing, phones, and what is there without it"""
-import copy, functools, http.server, os, shutil, threading
+import copy, functools, http.server, json, os, re, shutil, threading
 import pytest, torch
 from torch.utils.data import TensorDataset
 import widget as W
@@ -118,6 +118,14 @@ def test_it_is_small_and_stands_where_there_is_a_place_for_it(html):
     assert 'src="_static/widget.js?' in (html/'index.html').read_text()
     assert 'src="../_static/widget.js?' in (html/'sub/low.html').read_text()
     assert 'widget' not in (html/'plain.html').read_text()
+
+def test_the_chapters_it_names_are_there():
+    js = (W.repo/'blog/widget.js').read_text(encoding='utf-8')
+    named = re.findall(r"\['(\d\w+)', '(.*?)'\]", js)
+    assert len(named)==2
+    for name,title in named:
+        nb = json.loads((W.repo/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))
+        assert ''.join(nb['cells'][0]['source']).startswith(f'# {title}\n')
 
 def test_without_data_pages_keep_their_figure(tmp_path, monkeypatch, capsys):
     def none(): raise DataError('no net')
