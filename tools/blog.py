@@ -22,6 +22,7 @@ from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page
 import tried
 from staged import cited, glossary, linked, staged, works
+from widget import widget
 
 site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
 paths = ['Forgetting', 'Neurons'] # the two series; the other parts are the toolbox
@@ -323,6 +324,7 @@ def main(args=None):
         '-b', 'html', str(out/'src'), str(out/'html')])
     if rc: sys.exit(rc)
     finish(out/'html', series)
+    widget(out/'html')
     print(f'{out}/html/index.html')
 
 if __name__ == '__main__': main()
