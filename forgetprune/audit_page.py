@@ -11,6 +11,11 @@ import numpy as np
 from .figures import blue, grey, literal, orange
 from .measured import reading, teaching
 
+# %% ../nbs/14e_audit_page.ipynb #a1900016
+# what a reader calls a network; the names of `Audit.table` are those of the code
+network_names = {'subject': 'this network', 'row zeroed': 'output off', 'second gold': 'gold 2',
+    'third gold': 'gold 3'}
+
 # %% ../nbs/14e_audit_page.ipynb #a1900006
 _looks = {'subject': (blue, '-', 'o'), 'before': (grey, '-', 's'), 'row zeroed': (orange, ':', '^'),
           'gold': ('k', '-.', 'D'), 'second gold': ('#c9a400', '--', 'v'),
@@ -114,7 +119,8 @@ def plot_audit(
     for ax in axs.flat: ax.grid(axis='y', alpha=0.2)
     handles,labels = axs[0,2].get_legend_handles_labels()
     fig.suptitle(literal(f'Audit of {res.name!r}: {res.verdict}'))
-    fig.legend(handles, labels, loc='lower center', ncol=len(labels), frameon=False)
+    fig.legend(handles, [network_names.get(n, n) for n in labels], loc='lower center',
+        ncol=len(labels), frameon=False)
     fig.tight_layout(rect=(0, 0.04, 1, 1))
     plt.close(fig)
     return fig

@@ -18,7 +18,7 @@ tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='chan
     figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
-    published='magnitudes', retrain='decay', experiments='sweep', report='cli',
+    published='magnitudes', retrain='decay', experiments='sweep', report='pages',
     commands='cli', subjects='folders', forget_command='cli', audit_command='cli',
     recycle_command='cli', selectors='recycle')
 
