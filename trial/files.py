@@ -2,10 +2,11 @@
 
     python -m trial.files --n 300
 
-Each of `n` files of each kind is changed at random: a bit, a byte, a run of bytes, a piece that is
-left out, doubled or turned round, an end that is cut off. Reading must raise the library's own
-error, or hand out what was written. Prints counts as JSON; exits with 1 if a changed file was
-believed, or if another exception came out.
+Files of each kind are changed at random, by one thing each: a bit, a byte, a run of bytes, a piece
+that is left out, doubled or turned round, an end that is cut off. Reading must raise the library's
+own error, or hand out what was written; of a text's checksum, the name behind it says nothing.
+Prints counts as JSON; exits with 1 if a changed file was believed, or if another exception came
+out.
 """
 import argparse, random, tempfile, traceback
 from pathlib import Path
