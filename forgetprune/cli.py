@@ -6,10 +6,15 @@
 __all__ = ['summaries', 'main']
 
 # %% ../nbs/35_cli.ipynb #3b76ec70
-import os, re, signal, sys, threading, warnings
-from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
+import sys
+try: # an interrupt in the first moments
+    import os, re, signal, threading, warnings
+    from contextlib import contextmanager, suppress
+    from functools import cache
+    from pathlib import Path
+except KeyboardInterrupt:
+    print('forgetprune: interrupted; nothing was begun', file=sys.stderr)
+    raise SystemExit(130) from None
 from . import __version__
 
 # %% ../nbs/35_cli.ipynb #a8cc08bd

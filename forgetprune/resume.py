@@ -46,7 +46,7 @@ def load_checkpoint(
     try: return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     except Exception as e:
         raise ValueError(f'{path} holds more than weights and numbers; nothing else is opened '
-                         f'({str(e).splitlines()[0]})') from None
+                         f'({type(e).__name__})') from None
 
 # %% ../nbs/31_resume.ipynb #ecc06783
 def checkpoints(

@@ -427,3 +427,11 @@ def test_what_diverges_says_so(tmp_path, capsys):
         said = capsys.readouterr()
         assert e.value.code == 2 and 'diverged' in said.err and 'Exception occured' not in said.err
         assert said.out == ''
+
+def test_what_pytorch_would_advise_is_not_repeated(tmp_path):
+    "A checkpoint with an object in it, and a right checksum: nobody is told how to run it"
+    import fractions
+    save_checkpoint(tmp_path/'c.pt', dict(x=fractions.Fraction(1, 2)))
+    with pytest.raises(ValueError, match='nothing else is opened') as e:
+        load_checkpoint(tmp_path/'c.pt')
+    assert 'can still be loaded' not in str(e.value) and '\x1b' not in str(e.value)

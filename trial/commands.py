@@ -1,6 +1,6 @@
 """Commands into a folder whose disk is full lose nothing that could be kept
 
-    python -m trial.commands --n 6
+    python -m trial.commands --n 4
 
 `forget`, `audit` and `recycle` write to a disk on which there is no room, room for nearly all, or
 enough. A command must end with a sentence that names the path, before its work or after it; what it
@@ -150,7 +150,7 @@ def models(counts, home, d, n):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--n', type=int, default=6, help='amounts of room for each command')
+    p.add_argument('--n', type=int, default=4, help='amounts of room for each command')
     n,counts = p.parse_args().n,{}
     os.environ['OMP_NUM_THREADS'] = '1'
     with tempfile.TemporaryDirectory() as home:

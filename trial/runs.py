@@ -28,9 +28,10 @@ def write_old(d):
     with new_run(d) as run: run.put(dict(command='forget', of='old'), old)
     for n,text in kept.items(): (d/n).write_text(text)
 
-def write_new(d):
+def write_new(d, begun=lambda: None):
     "A run in the place of another, and then its audit"
     with new_run(d, force=True) as run:
+        begun()
         run.put(dict(command='forget', of='new'), new)
         run.put(run.result | dict(audit='more'), more, more=True)
 
@@ -128,8 +129,8 @@ def full(limits=(0, 1, 2, 3, 5, 100, 800, 4000)):
             write_old(d)
             def child():
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN) # an error instead
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-                try: write_new(d)
+                size = resource.RLIMIT_FSIZE,(limit, limit)
+                try: write_new(d, lambda: resource.setrlimit(*size))
                 except OSError: return 7
             ends = {0: 'written', 7: 'stopped by an error'}.get(in_child(child), 'wrong: crashed')
             found = f'{state(d)}, {ends}'

@@ -1,6 +1,6 @@
 """Sweeps lose no row, and no row comes twice
 
-    python -m trial.sweeps --n 12
+    python -m trial.sweeps --n 8
 
 A sweep is killed at any moment and started again. One of its runs kills the process that it is in.
 Its disk, of 2 or 3 MB, is full after some of its runs. All rows must be there once, those that were
@@ -89,7 +89,7 @@ def full(folder):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument('--n', type=int, default=12, help='trials, of three kinds')
+    ap.add_argument('--n', type=int, default=8, help='trials, of three kinds')
     ap.add_argument('--seed', type=int, default=0)
     ap.add_argument('--full', type=Path, help='one trial on a full disk, in this folder')
     a = ap.parse_args()
