@@ -12,11 +12,12 @@ import typer
 from . import __version__
 from .basics import one_of, whole
 from .classes import vocab_of
-from .commands import app, as_table, force_help, or_shown, out_help
+from .commands import app, force_help, or_shown, out_help
 from .cut import Cut
 from .data import datasets
-from .forget_command import audit_parts, print_audit, write_audit
-from .report import report_html
+from .figures import figure_png
+from .forget_command import print_audit, write_audit
+from .pages import audit_figure, audit_page
 from .runs import new_run, run_folder
 from .subjects import Data, arch_help, class_option, data_help, data_options, most_seed
 from .subjects import audited, given_network, gold_files, judged_on, of_folder
@@ -145,14 +146,13 @@ def _pair(o):
 # %% ../nbs/34d_audit_command.ipynb #c19e0010
 def _write_pair(run, found, learn, data, o):
     "All files of the judging of a pair; returns their names"
-    (parts,png),part = audit_parts(found),judged_on(learn)
+    fig = audit_figure(found)
+    png = figure_png(fig) # before the page takes its panels apart
     about = dict(version=__version__, command='audit', data=data.name, before=str(o['before']),
         after=str(o['after']), arch=learn.arch, seed=o['seed'] or 0, target=found.target,
         target_name=found.name, gold=[str(f) for f in o['gold']] or None, epochs=o['epochs'],
         lr=o['lr'] if o['epochs'] else None) | of_folder(learn, data)
-    where = f'Judged on {part} data.'
-    page = report_html(f'Is {found.name!r} erased?', [f'Audit: {found.verdict}.', where, *parts,
-        as_table(about)])
+    page = audit_page(found, fig, judged_on(learn), about)
     return run.put(about | dict(audit=found.to_dict()), {'report.html': page,
         'audit.png': png, 'audit.json': found.to_json(indent=1)})
 

@@ -8,19 +8,20 @@ __all__ = ['plot_audit']
 # %% ../nbs/14e_audit_page.ipynb #a1900003
 import math
 import numpy as np
-from .figures import blue, grey, literal, orange
+from .figures import blue, literal, looks
 from .measured import reading, teaching
 
 # %% ../nbs/14e_audit_page.ipynb #a1900016
-# what a reader calls a network; the names of `Audit.table` are those of the code
+# for readers of a report; `Audit.table` has the names of the code
 network_names = {'subject': 'this network', 'row zeroed': 'output off', 'second gold': 'gold 2',
     'third gold': 'gold 3'}
 
 # %% ../nbs/14e_audit_page.ipynb #a1900006
-_looks = {'subject': (blue, '-', 'o'), 'before': (grey, '-', 's'), 'row zeroed': (orange, ':', '^'),
-          'gold': ('k', '-.', 'D'), 'second gold': ('#c9a400', '--', 'v'),
-          'third gold': ('#7b5c00', '--', '>'), 'fresh': ('#7570b3', ':',
-          'x')}
+_looks = {'subject': looks['cut'], 'before': looks['as trained'] | dict(ls='-'),
+    'row zeroed': looks['row zeroed'], 'gold': looks['gold'],
+    'second gold': dict(color='#c9a400', ls='--', marker='v'),
+    'third gold': dict(color='#7b5c00', ls='--', marker='>'),
+    'fresh': dict(color='#7570b3', ls=':', marker='x')}
 def _look(n): return _looks.get(n, _looks['third gold'])
 _missing = (float('nan'),)*3
 
@@ -30,8 +31,8 @@ def _dots(ax, values, places, ylabel):
         y,lo,hi = np.array(v, dtype=float).T
         at = np.arange(len(places)) + (j-(len(values)-1)/2)*0.7/len(values)
         ends = [np.nan_to_num(y-lo).clip(0), np.nan_to_num(hi-y).clip(0)]
-        ax.errorbar(at, y, ends, fmt=_look(n)[2], color=_look(n)[0], ms=6, mec='k', mew=0.5,
-                    capsize=3, label=n)
+        ax.errorbar(at, y, ends, **_look(n) | dict(ls=''), ms=6, mec='k', mew=0.5, capsize=3,
+            label=n)
     ax.set(xticks=range(len(places)), xticklabels=places, ylabel=ylabel,
         xlim=(-0.6, len(places)-0.4))
     for i in range(1, len(places)): ax.axvline(i-0.5, color='0.85', lw=0.8)
@@ -41,8 +42,7 @@ def _plot_looked(res, ax):
     "Accuracy against images shown"
     for (n,r,taught,held),rows in res.looked.items():
         if r!='sgd' or held or taught!='class': continue
-        c,ls,mk = _look(n)
-        ax.plot([s for s,_,_ in rows], [100*a for *_,a in rows], color=c, ls=ls, marker=mk, ms=3.5)
+        ax.plot([s for s,_,_ in rows], [100*a for *_,a in rows], ms=3.5, **_look(n))
     ax.axhline(100*res.settings['goal'], color='0.6', lw=1)
     ax.set_xscale('symlog', linthresh=10)
     ax.set(xlabel='images of the target shown (SGD)', ylabel='target right (%)', title='Relearning',
@@ -74,8 +74,7 @@ def _plot_places(res, ax):
 def _plot_probes(res, ax):
     p = res.table.loc['probe']
     for n in (*res.attacks, 'fresh'):
-        c,ls,mk = _look(n)
-        ax.plot(range(len(p)), 100*p[n], color=c, ls=ls, marker=mk, ms=5, label=n)
+        ax.plot(range(len(p)), 100*p[n], ms=5, label=n, **_look(n))
     ax.set(xticks=range(len(p)), ylabel='balanced accuracy (%)',
            title='Linear probes: target against rest')
     ax.set_xticklabels(p.index, rotation=20)
@@ -106,7 +105,8 @@ def _plot_attacks(res, ax):
 
 # %% ../nbs/14e_audit_page.ipynb #a1900015
 def plot_audit(
-    res # an `Audit`
+    res, # an `Audit`
+    names:dict=None # what the key calls its networks; as the table does if omitted
 ): # a matplotlib figure
     "The audit on one page: relearning, probes, answers, the target's output, membership"
     import matplotlib.pyplot as plt
@@ -119,7 +119,7 @@ def plot_audit(
     for ax in axs.flat: ax.grid(axis='y', alpha=0.2)
     handles,labels = axs[0,2].get_legend_handles_labels()
     fig.suptitle(literal(f'Audit of {res.name!r}: {res.verdict}'))
-    fig.legend(handles, [network_names.get(n, n) for n in labels], loc='lower center',
+    fig.legend(handles, [(names or {}).get(n, n) for n in labels], loc='lower center',
         ncol=len(labels), frameon=False)
     fig.tight_layout(rect=(0, 0.04, 1, 1))
     plt.close(fig)

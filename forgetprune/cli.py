@@ -8,7 +8,7 @@ __all__ = ['summaries', 'main']
 # %% ../nbs/35_cli.ipynb #3b76ec70
 import sys
 try: # an interrupt in the first moments
-    import os, re, signal, threading, warnings
+    import ast, os, re, signal, threading, warnings
     from contextlib import contextmanager, suppress
     from functools import cache
     from pathlib import Path
@@ -18,27 +18,44 @@ except KeyboardInterrupt:
 from . import __version__
 
 # %% ../nbs/35_cli.ipynb #a8cc08bd
-_calm = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+_calm = dict(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _rooms = 'forget_command','audit_command','recycle_command','commands' # they hold commands
 
 @cache
 def _commands_in(module):
-    "Name of a command to what it does, read from the source of a module without importing it"
-    import ast
+    "Name of a command to its function, read from the source of a module without importing it"
     from importlib.util import find_spec
     source,res = Path(find_spec(f'forgetprune.{module}').origin).read_text(encoding='utf-8'),{}
     for f in ast.parse(source).body:
         for d in getattr(f, 'decorator_list', []):
             if ast.unparse(d).startswith('app.command('):
-                res[d.args[0].value] = ast.get_docstring(f)
+                res[d.args[0].value] = f
     return res
 
 def summaries()->dict: # name of a command to what it does, in one line
     "All commands"
-    res = {}
-    for m in _rooms: res |= _commands_in(m)
-    return res
+    return {n: ast.get_docstring(f) for m in _rooms for n,f in _commands_in(m).items()}
+
+# %% ../nbs/35_cli.ipynb #35c00002
+def _options(f):
+    "Options of a command, as its source has them: enough for a shell that completes"
+    import inspect, typer
+    for p,d in zip(f.args.args[-len(f.args.defaults):], f.args.defaults):
+        names = [a.value for a in d.args if isinstance(a, ast.Constant)
+            and str(a.value).startswith('--')]
+        kind = bool if ast.unparse(p.annotation)=='bool' else str
+        how = getattr(typer, d.func.attr)(None, *names) # an Option or an Argument
+        yield inspect.Parameter(p.arg, inspect.Parameter.KEYWORD_ONLY, default=how, annotation=kind)
+
+def _stand_in(f):
+    "A function with the same options that does nothing"
+    import inspect
+    def nothing(**_): pass
+    options = list(_options(f))
+    nothing.__signature__ = inspect.Signature(options)
+    nothing.__annotations__ = {p.name: p.annotation for p in options}
+    return nothing
 
 # %% ../nbs/35_cli.ipynb #58052467
 def _print_version(wanted:bool):
@@ -54,7 +71,8 @@ def _only_listed():
     @app.callback()
     def options(version:bool=typer.Option(False, '--version', help='Print the version.',
             is_eager=True, callback=_print_version)): pass
-    for name,what in summaries().items(): app.command(name, help=what)(lambda: None)
+    for m in _rooms:
+        for n,f in _commands_in(m).items(): app.command(n, help=ast.get_docstring(f))(_stand_in(f))
     return app
 
 # %% ../nbs/35_cli.ipynb #d2700838
@@ -156,7 +174,7 @@ def _run(args):
     "Run a command; returns the code to exit with"
     try:
         _check_not_empty(args)
-        code = _app(args)(args, standalone_mode=False) or 0
+        code = _app(args)(args, prog_name='forgetprune', standalone_mode=False) or 0
         if code == 130: raise KeyboardInterrupt # Typer turned it into a number
         sys.stdout.flush()
         return code

@@ -6,7 +6,7 @@
 __all__ = ['app', 'quiet', 'or_shown', 'magnitudes_command', 'sweep_command', 'data_command']
 
 # %% ../nbs/34_commands.ipynb #fb523925
-import json, os, sys
+import json, os, shutil, sys
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 import pandas as pd, typer
@@ -17,8 +17,9 @@ from .experiments import find_experiment
 from .figures import figure_png
 from .grids import cells_of, check_cells, read_config
 from .magnitudes import magnitude_stats, measures, plot_magnitudes
+from .pages import magnitudes_page
 from .published import checkpoint_magnitudes
-from .report import as_csv, report_html, without_nan
+from .report import as_csv, without_nan
 from .runs import new_run
 from .seeds import over_seeds
 from .sweep import Store, sweep
@@ -49,22 +50,24 @@ def or_shown(
 out_help = 'Folder for {}. It must not hold a run already.'
 force_help = 'Replace the run that --out holds.'
 
-def as_table(values): return pd.DataFrame({'': {k: str(v) for k,v in values.items()}})
+def as_text(
+    table:pd.DataFrame, # what is missing is left empty
+    index:bool=True # are the rows named?
+)->str:
+    "A table for the terminal, as wide as that is; for a file or a program, as wide as it needs"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return table.to_string(na_rep='', line_width=width, index=index)
 
 # %% ../nbs/34_commands.ipynb #ef2478bf
 def _write_magnitudes(run, path, mags, stats, plain):
     "All files of a look at a checkpoint; returns their names"
-    png,rows = figure_png(plot_magnitudes(mags, str(path))),[]
+    fig,rows = plot_magnitudes(mags, str(path)),[]
+    png = figure_png(fig) # before the page takes its panels apart
     for n,m in mags.items(): rows += [(n, i, float(v)) for i,v in enumerate(m)]
     table = pd.DataFrame(rows, columns=['block', 'neuron', 'magnitude'])
-    caption = (
-        'Magnitudes of the neurons of each feed-forward block, on a logarithmic axis; dashed: '
-        'the median.'
-    )
-    page = report_html(f'Neuron magnitudes of {path}', [(png, caption), stats.round(3)])
     result = dict(version=__version__, command='magnitudes', path=str(path), blocks=plain)
-    return run.put(result, {'report.html': page, 'magnitudes.csv': as_csv(table),
-        'magnitudes.png': png})
+    return run.put(result, {'report.html': magnitudes_page(path, stats, fig),
+        'magnitudes.csv': as_csv(table), 'magnitudes.png': png})
 
 # %% ../nbs/34_commands.ipynb #cb599c26
 def _stats(mags):
@@ -103,7 +106,7 @@ def magnitudes_command(
         plain = without_nan(stats.to_dict('index'))
         def show():
             if as_json: return print(json.dumps(plain, indent=1))
-            print(stats.drop(columns='at').round(3).to_string())
+            print(as_text(stats.drop(columns='at').round(3)))
         with or_shown(show): written = run and _write_magnitudes(run, path, mags, stats, plain)
     show()
     if written and not as_json: print(f'\nWritten to {out}: {written}')
@@ -140,9 +143,9 @@ def _print_sweep(df, c, config, store):
     by = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1]
     ok = df[df.error.isna()]
     table = over_seeds(df, by) if by and len(ok) else ()
-    if len(table): print(table.round(3).to_string(index=False))
+    if len(table): print(as_text(table.round(3), index=False))
     elif len(ok): # no numbers to sum up, or nothing to tell apart
-        print(ok.drop(columns='error').round(3).to_string(index=False))
+        print(as_text(ok.drop(columns='error').round(3), index=False))
     failed = df.error.dropna().map(_what_failed)
     for e,n in failed.value_counts().items(): print(f'{n} failed: {e}', file=sys.stderr)
     if len(failed):

@@ -9,17 +9,18 @@ __all__ = ['missed', 'forget_command']
 import copy, json, math, sys
 from dataclasses import replace
 from pathlib import Path
-import pandas as pd, torch, typer
+import torch, typer
 from . import __version__
 from .basics import one_of, share, whole
 from .classes import class_split
-from .commands import app, as_table, force_help, or_shown, out_help
+from .commands import app, as_text, force_help, or_shown, out_help
 from .figures import figure_png
 from .forget import parts_of, schedules
 from .layers import pick_layers
 from .networks import save_model
-from .outputs import answer_counts
-from .report import as_csv, plot_answers, report_html, report_section
+from .pages import (answers_to, audit_answer, audit_figure, audit_section, audit_table,
+    changed_pictures, forget_answer, forget_page, in_percent, no_test)
+from .report import as_csv, plot_answers, report_section
 from .rivals import criteria
 from .runs import new_run, run_id
 from .subjects import Data, arch_help, class_option, data_help, data_options, most_seed
@@ -78,10 +79,6 @@ def _accuracies(table):
     def rows(t): return {r: row(t, r) for r in t.index}
     return {part: rows(table[part]) for part in ('validation', 'test') if part in table}
 
-_no_test = (
-    'There are no test data: accuracies are those of the validation data, by which the size of '
-    'the cut was chosen, and are rather too good.')
-
 # %% ../nbs/34b_forget_command.ipynb #c19e0001
 def _result(res, learn, data, recipe, seed, model):
     "What `forget` did, as plain values"
@@ -95,10 +92,6 @@ def _result(res, learn, data, recipe, seed, model):
         reached=res.reached, accuracy=_accuracies(res.table)) | of_folder(learn, data)
 
 # %% ../nbs/34b_forget_command.ipynb #56f37b3d
-_controls_are = (
-    'The rows below the cut are its controls: cuts of the same size at random and of the '
-    'largest weights, and the output for the class switched off (set to zero), which costs '
-    'nothing, forgets nothing, and hides the class where another output is above zero.')
 _most_bars = 20 # classes in a figure
 
 def _shown_classes(counts, vocab):
@@ -108,40 +101,30 @@ def _shown_classes(counts, vocab):
     few = [torch.cat([c[at], c.sum()[None]-c[at].sum()]) for c in counts]
     return few, [*(vocab[i] for i in at.tolist()), 'all others']
 
-def _figures(res, learn, counts):
-    "Name to (png, caption)"
-    name,part = res.name,judged_on(learn)
-    few,vocab = _shown_classes(counts, list(map(str, learn.dls.vocab)))
-    curve = (
-        f'Accuracy on {name!r} and on the other classes against weights cut per layer (validation '
-        'data); the line marks the cut that was made.'
-    )
-    named = plot_answers(*few, vocab, f'What the network calls images of {name!r} ({part} data)')
-    answers = f'What the network calls {part} images of {name!r}, before and after.'
-    return dict(curve=(figure_png(res.plot()), curve), answers=(figure_png(named), answers))
-
-# %% ../nbs/34b_forget_command.ipynb #51b5ffbc
-def _page(res, result, figs):
-    "The report of a run"
-    about = {k: v for k,v in result.items() if not isinstance(v, dict)}
-    table = (100*res.table).round(2)
-    who = dict(target=f'accuracy on {res.name}', retain='on the others')
-    table.columns = [f'{part}: {who[what]} (%)' for part,what in table.columns]
-    said = [repr(res), table, _controls_are] + ([] if 'test' in res.table else [_no_test])
-    return report_html(f'Forgetting {res.name!r}', [*said, *figs.values(),
-                       res.cut.summary().set_index('layer'), as_table(about)])
+def _figures(res, part, vocab, answers):
+    "Name to (figure, caption)"
+    few,names = _shown_classes([a.bincount(minlength=len(vocab)) for a in answers], vocab)
+    curve = (f'Accuracy on {res.name!r} and on the other classes against weights cut per layer '
+        '(validation data); the line marks the cut that was made.')
+    named = f'What the network calls {part} images of {res.name!r}, before and after.'
+    title = f'Images of {res.name!r} ({part} data)'
+    return dict(answers=(plot_answers(*few, names, title), named), curve=(res.plot(), curve))
 
 # %% ../nbs/34b_forget_command.ipynb #0128a80f
-def _write(run, res, learn, result, counts):
+def _write(run, res, learn, result, asked):
     "All files of a run; returns their names"
-    figs,id_ = _figures(res, learn, counts),run_id(result)
+    (dl,*answers),part,id_ = asked,judged_on(learn),run_id(result)
+    vocab = list(map(str, learn.dls.vocab))
+    figs = _figures(res, part, vocab, answers)
+    pngs = {f'{n}.png': figure_png(fig) for n,(fig,_) in figs.items()} # before the page
+    changed = changed_pictures(dl, *answers, vocab, f'{part} images of {res.name!r}')
     about = {k: result[k] for k in ('data', 'seed', 'target', 'criterion', 'k')}
     def save(path): save_model(learn.model, path, arch=learn.arch, run=id_, **about)
     cut = replace(res.cut, meta=res.cut.meta | dict(run=id_))
-    return run.put(result, {
-        'report.html': _page(res, result, figs), 'curve.csv': as_csv(res.curve),
-        'cut.safetensors': cut.save, 'model.safetensors': save,
-        **{f'{n}.png': png for n,(png,_) in figs.items()}})
+    return run.put(result, {'report.html': forget_page(res, result, part, len(answers[0]),
+        changed, figs),
+        'curve.csv': as_csv(res.curve), 'cut.safetensors': cut.save, 'model.safetensors': save,
+        **pngs})
 
 # %% ../nbs/34b_forget_command.ipynb #432f6bb6
 missed = 3 # what the command exits with where the goal was not reached
@@ -158,61 +141,40 @@ def _next_steps(res):
         f'than {res.goal:g}; another --criterion ({", ".join(others)}); other --layers than '
         f'{",".join(res.cut.shapes)}; in Python, whole channels (learn.forget_channels)')
 
-def _print(res):
+def _print(res, n):
     "What `learn.forget` did, for people"
     part = 'test' if 'test' in res.table else 'validation'
-    names = dict(target=f'{res.name!r} right ({part}, %)', retain=f'others right ({part}, %)')
-    print(res, '\n')
-    print((100*res.table[part]).round(2).rename(columns=names).to_string(na_rep=''))
-    if part!='test': print(f'\n{_no_test}')
+    print(*forget_answer(res, part, n), f'\n{res}\n', sep='\n')
+    print(as_text(in_percent(res.table[part], res.name, part)))
+    if part!='test': print(f'\n{no_test}')
     if _missed(res): print(f'\n{_next_steps(res)}')
 
-# %% ../nbs/34b_forget_command.ipynb #d6d55ee1
-def _with_ends(table):
-    "The table with measures in one column, and the interval of the subject as text"
-    table = table.round(3)
-    ends = ['' if pd.isna(a) else f'{a:g} to {b:g}' for a,b in zip(table.low, table.high)]
-    table = table.drop(columns=['low', 'high'])
-    table.insert(1, '95 %', ends)
-    table.index = [f'{a}: {b}' for a,b in table.index]
-    return table
-
 # %% ../nbs/34b_forget_command.ipynb #7132d4f0
-def audit_parts(
-    found # `Audit`
-)->tuple: # (what goes into a report, the figure as png)
-    "What a page says of an audit; the figure, which is a file too"
-    png,caption = figure_png(found.plot()),(
-        'Relearning, probes, answers and membership attacks on the network, beside its controls; '
-        'bars are intervals.')
-    return [*found.reasons, *found.remarks, (png, caption), _with_ends(found.table)], png
-
 def write_audit(
     run, # of `forget`, from `run_folder` or `new_run`
     found # `Audit`
 )->str: # names of files
     "audit.json, audit.png, a section of report.html, the audit in result.json; returns their names"
-    page = (run.folder/'report.html').read_text(encoding='utf-8')
-    parts,png = audit_parts(found)
-    page = report_section(page, 'audit', f'Audit: {found.verdict}', parts)
-    files = {'audit.png': png, 'audit.json': found.to_json(indent=1), 'report.html': page}
+    page,fig = (run.folder/'report.html').read_text(encoding='utf-8'),audit_figure(found)
+    files = {'audit.png': figure_png(fig), 'audit.json': found.to_json(indent=1)}
+    files['report.html'] = report_section(page, 'audit', **audit_section(found, fig))
     return run.put(run.result | dict(audit=found.to_dict()), files, more=True)
 
 def print_audit(
     found # `Audit`
 ):
     "The audit, for people"
-    print(f'\n{found}\n')
-    print(_with_ends(found.table).drop(columns='fresh').to_string(na_rep=''))
+    print('', *audit_answer(found), f'\n{found}\n', sep='\n')
+    print(as_text(audit_table(found).drop(columns='fresh')))
 
 # %% ../nbs/34b_forget_command.ipynb #c19e0014
 def _forget(learn, target, how, seed, bars):
-    "What forgetting did; the network as it was; what it called the target before and after"
+    "What forgetting did; the network as it was; the target's items, their names before and after"
     t,_ = class_split(parts_of(learn.dls)[judged_on(learn)], target)
-    before,trained = answer_counts(learn.model, t),copy.deepcopy(learn.model)
+    before,trained = answers_to(learn.model, t),copy.deepcopy(learn.model)
     drawn = dict(seed=seed) if how['criterion'] in ('random', 'output_aware') else {}
     res = learn.forget(target, progress=bars, **how, **drawn)
-    return res, trained, (before, answer_counts(learn.model, t))
+    return res, trained, (t, before, answers_to(learn.model, t))
 
 # %% ../nbs/34b_forget_command.ipynb #d64e5bcf
 @app.command('forget')
@@ -261,13 +223,13 @@ def forget_command(
     with new_run(out, force) as run:
         if model is None: try_kept(learn, path, gold_files(learn, target) if with_audit else [])
         if model is None: train_kept(learn, bars)
-        res,trained,counts = _forget(learn, target, how, seed, bars)
+        res,trained,asked = _forget(learn, target, how, seed, bars)
         result = _result(res, learn, data, recipe, seed, model)
         def show():
             if as_json: return print(json.dumps(result, indent=1))
-            _print(res)
+            _print(res, len(asked[1]))
             if found: print_audit(found)
-        with or_shown(show): written = run and _write(run, res, learn, result, counts)
+        with or_shown(show): written = run and _write(run, res, learn, result, asked)
         if with_audit: found = audited(learn, target, res.cut, None, trained, bars)
         if found: result['audit'] = found.to_dict()
         with or_shown(show): added = run and found and write_audit(run, found)

@@ -8,7 +8,7 @@ __all__ = []
 # %% ../nbs/33c_pages.ipynb #33c00003
 import pandas as pd
 from fastcore.xml import Code
-from .audit_page import network_names
+from .audit_page import network_names, plot_audit
 from .loaders import batches
 from .report import as_pictures, fold, picture_strip, report_html, room_for
 from .watch import outputs_on
@@ -157,6 +157,12 @@ def audit_answer(
     return list(filter(None, [first, _learned_again(found)]))
 
 # %% ../nbs/33c_pages.ipynb #33c00016
+def audit_figure(
+    found # an `Audit`
+): # a matplotlib figure
+    "Its six panels, with names for readers"
+    return plot_audit(found, network_names)
+
 def audit_table(
     found # an `Audit`
 )->pd.DataFrame: # a row per measure, a column per network
@@ -193,7 +199,7 @@ def _audit_parts(found, fig):
 # %% ../nbs/33c_pages.ipynb #33c00018
 def audit_section(
     found, # an `Audit`
-    fig # its figure
+    fig # from `audit_figure`
 )->dict: # for `report_section`: title, parts, said
     "An audit as a part of the report of a run"
     return dict(title=f'Audit: {found.verdict}', parts=_audit_parts(found, fig),
@@ -201,7 +207,7 @@ def audit_section(
 
 def audit_page(
     found, # an `Audit`
-    fig, # its figure
+    fig, # from `audit_figure`
     part:str, # of the data, on which it was judged
     about:dict # what was asked, as plain values
 )->str: # HTML

@@ -13,13 +13,14 @@ import pandas as pd, typer
 from fastai.basics import set_seed
 from . import __version__
 from .basics import one_of, whole
-from .commands import app, as_table, force_help, or_shown, out_help, quiet
+from .commands import app, as_text, force_help, or_shown, out_help, quiet
 from .data import datasets
 from .draws import clearings, draws
 from .figures import figure_png
 from .networks import save_model
 from .recycle import Recycle
-from .report import as_csv, report_html
+from .pages import block_names, recycle_answer, recycle_page
+from .report import as_csv
 from .resume import Checkpoints, checkpoints, last_checkpoint
 from .runs import run_folder, run_id
 from .selectors import selectors
@@ -108,19 +109,11 @@ def _by_block(cb):
     return t.astype(dict(neurons=int, recycled=int, most=int))
 
 # %% ../nbs/34c_recycle_command.ipynb #28fd6ea2
-_panels = ('How often neurons were recycled; the median magnitude of those chosen and of all; the '
-           'training loss around a round.')
-
 def _write_recycling(run, learn, cb, result):
     "All files of a run with recycling; returns their names"
-    table,png = cb.table(),figure_png(cb.plot())
-    said = (
-        f'Validation loss {result["loss"]:.4f} nats; {100*result["ever"]:.0f} % of the neurons '
-        f'were recycled at least once, one of them {result["most"]} times in {result["rounds"]} '
-        'rounds.'
-    )
-    page = report_html('Neuron recycling', [said, (png, _panels), _by_block(cb).round(4),
-                       table.drop(columns='neurons').round(4), as_table(result['config'])])
+    table,fig = cb.table(),cb.plot()
+    png = figure_png(fig) # before the page takes its panels apart
+    page = recycle_page(result, _by_block(cb), table.drop(columns='neurons'), fig)
     numbers = [' '.join(map(str, n)) for n in table.neurons]
     about = dict(arch=learn.arch, seed=learn.seed, run=run_id(result))
     def save(path): save_model(learn.model, path, **about)
@@ -137,12 +130,8 @@ def _recycle_result(learn, cb, config):
                 ever=cb.ever(), most=max(int(c.max()) for c in cb.counts.values()))
 
 def _print_recycling(cb, r):
-    print(
-        f'Validation loss {r["loss"]:.4f} nats after {r["config"]["steps"]:,} steps and '
-        f'{r["rounds"]} rounds; {100*r["ever"]:.0f} % of the neurons were recycled at least once, '
-        f'one of them {r["most"]} times\n'
-    )
-    print(_by_block(cb).round(3).to_string())
+    print(f'{recycle_answer(r)}\n')
+    print(as_text(_by_block(cb).round(3).rename(columns=block_names)))
 
 # %% ../nbs/34c_recycle_command.ipynb #613c3b48
 @app.command('recycle')

@@ -10,7 +10,7 @@ import base64, io, math, re
 import numpy as np, pandas as pd
 from fastcore.xml import *
 from . import __version__
-from .figures import blue, literal
+from .figures import blue, literal, looks
 
 # %% ../nbs/33_report.ipynb #b61dc435
 _light = f'--ink:#1b1b1b;--paper:#fff;--soft:#555;--line:#ccc;--mark:{blue};--card:#fff'
@@ -249,7 +249,8 @@ def report_section(
     return f'{head}{section}{foot}{tail}'
 
 # %% ../nbs/33_report.ipynb #4d3a7992
-_bars = (('as trained', dict(color='0.8', hatch='//')), ('after the cut', dict(color=blue)))
+_bars = (('as trained', dict(color=looks['as trained']['color'], hatch='//')),
+    ('after the cut', dict(color=looks['cut']['color'])))
 
 def plot_answers(
     before, # counts from `outputs.answer_counts`

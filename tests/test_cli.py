@@ -1,4 +1,4 @@
-import io, json, signal, subprocess, sys, time
+import io, json, os, signal, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 import pandas as pd, pytest, torch
@@ -55,6 +55,31 @@ def test_table_is_short_and_clean(done):
     _,r = done
     assert len(r.stdout.splitlines()) < 16 and 'as trained' in r.stdout and '\x1b' not in r.stdout
     assert 'Warning' not in r.stderr
+
+def test_tables_are_as_wide_as_the_terminal(monkeypatch):
+    from forgetprune.commands import as_text
+    wide = pd.DataFrame({f'a long name {i}': [float(i), float('nan')] for i in range(20)})
+    assert len(as_text(wide).splitlines()[0]) > 200 and 'nan' not in as_text(wide).lower()
+    monkeypatch.setenv('COLUMNS', '80')
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
+    assert max(map(len, as_text(wide).splitlines())) <= 80
+
+def test_shells_complete_without_waiting_for_pytorch(tmp_path):
+    code = "import sys; from forgetprune.cli import main\ntry: main()\n" \
+        "finally: assert not {'torch', 'pandas', 'fastai'} & set(sys.modules)"
+    def asked(*args, **env):
+        r = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True,
+            env=os.environ | dict(HOME=str(tmp_path), **env))
+        assert r.returncode==0, r.stderr
+        return r.stdout
+    after = dict(_FORGETPRUNE_COMPLETE='complete_bash', COMP_CWORD='2')
+    assert asked(**after, COMP_WORDS='forgetprune forget --cri').split()==['--criterion']
+    assert asked(**after, COMP_WORDS='forgetprune audit --out').split()==['--out']
+    shell = dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION='1') # there may be none
+    script = asked('--show-completion', 'bash', **shell)
+    assert 'complete -o default -F _forgetprune_completion forgetprune' in script
+    assert 'installed in' in asked('--install-completion', 'bash', **shell)
+    assert (tmp_path/'.bash_completions'/'forgetprune.sh').read_text().strip()==script.strip()
 
 def test_network_is_kept_and_reused(done):
     d,_ = done

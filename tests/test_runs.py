@@ -183,7 +183,7 @@ def test_umask_is_honoured(tmp_path, net):
 def test_places_are_tried_before_the_work(tmp_path, monkeypatch, made):
     import forgetprune.forget_command as c, forgetprune.subjects as s
     def worked(*_, **__): raise AssertionError('it began to work')
-    for m,n in ((s, 'train'), (c, 'answer_counts'), (s, 'audit')): monkeypatch.setattr(m, n, worked)
+    for m,n in ((s, 'train'), (c, 'answers_to'), (s, 'audit')): monkeypatch.setattr(m, n, worked)
     text = ('forget', '--data', 'digits', '--target', 7, '--seed', 5)
     refused(*text, '--path', '/proc', said=('--path /proc', 'cannot be written to'))
     (tmp_path/'file').write_text('')
