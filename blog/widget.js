@@ -330,13 +330,13 @@ class Page {
     const {said, model} = this, p = document.createElement('p'), {length: n} = model.target
     p.textContent = `Your browser runs the networks, of ${said.sizes.join(', ')} units, which the `
       + 'library has trained on MNIST; their weights are rounded to 127 steps. Gold was trained '
-      + 'likewise, with its sevens left out. Half of the cut '
-      + 'falls on each of the two inner layers; its order is that of the MAAV difference, and a '
-      + `random one. Networks are judged by the first ${n} sevens and the first `
-      + `${model.others.length} other images of the test set. Relearning is stochastic gradient `
-      + `descent, ${said.bs} images of all digits a step, until ${said.goal*n} of ${n} sevens are `
-      + `right; there are ${model.taught.length} images, ${model.distinct} of them sevens, which `
-      + `come again up to ${said.passes} times. Chapters tell more: `
+      + 'likewise, with the sevens left out. Half of the cut falls on each of the two inner '
+      + 'layers, where the MAAV difference is largest, or anywhere at random. Networks are judged '
+      + `by the first ${n} sevens and the first ${model.others.length} other images of the test `
+      + `set. Relearning is stochastic gradient descent, ${said.bs} images of all digits a step, `
+      + `until ${said.goal*n} of ${n} sevens are right; there are ${model.taught.length} images, `
+      + `${model.distinct} of them sevens, which come again up to ${said.passes} times. This is `
+      + 'one network; chapters take several: '
     chapters.forEach(([name, title], i) => p.append(i ? ', ' : '',
       Object.assign(document.createElement('a'), {href: `${folder}../${name}.html`,
         textContent: title})))
