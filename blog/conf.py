@@ -1,6 +1,6 @@
 """The site: chapters as they are stored, no execution, nothing fetched from anywhere; see
 tools/blog.py"""
-import os, sys
+import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -14,7 +14,6 @@ nb_mime_priority_overrides = [('html', 'text/html', 5)]
 myst_enable_extensions = ['dollarmath', 'attrs_inline', 'colon_fence', 'deflist']
 myst_heading_anchors = 3
 html_theme,html_title = 'furo','forgetprune'
-html_baseurl = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
 html_math_renderer = 'mathml'
 html_favicon = str(here/'static/favicon.svg')
 html_static_path = [str(here/'static')]
@@ -22,7 +21,6 @@ html_css_files,html_js_files = ['site.css'],['search.js', ('site.js', dict(defer
 html_show_sphinx = html_use_index = False
 html_copy_source = html_show_sourcelink = False
 html_theme_options = dict(navigation_with_keys=False,
-    source_repository='https://github.com/forgetprune/forgetprune/',
     light_css_variables={'sidebar-item-font-size': '0.86rem', 'color-problematic': '#b30000'})
 pygments_style,pygments_dark_style = 'a11y-high-contrast-light','a11y-high-contrast-dark'
 templates_path = []

@@ -3,8 +3,9 @@
 import importlib, inspect
 from dataclasses import is_dataclass
 from outline import wrapped
+from staged import branch, github
 
-source_at = 'https://github.com/forgetprune/forgetprune/blob/main/'
+source_at = f'https://github.com/{github}/blob/{branch}/'
 
 # methods that others call
 events = {e for e in ('before', 'after') for e in (f'{e}_{w}' for w in ('create', 'fit', 'epoch',

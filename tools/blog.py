@@ -321,7 +321,7 @@ def main(args=None):
     from sphinx.cmd.build import main as sphinx
     shutil.rmtree(out/'html', ignore_errors=True)
     rc = sphinx(['-q', '-W', '--keep-going', '-c', str(repo/'blog'), '-d', str(out/'doctrees'),
-        '-b', 'html', str(out/'src'), str(out/'html')])
+        '-D', f'html_baseurl={site_url}', '-b', 'html', str(out/'src'), str(out/'html')])
     if rc: sys.exit(rc)
     finish(out/'html', series)
     widget(out/'html')

@@ -5,22 +5,31 @@ folded whole. Names become links to where they are documented, terms links to th
 works citations. The chapter's figure is put under its answer if it would come late.
 """
 import base64, re
+from configparser import ConfigParser
 from html import escape
 from chapters import repo, source
 from outline import kind, names, outline
 
-github,branch = 'forgetprune/forgetprune','main'
+def repository():
+    "Where the code is: owner and name on GitHub"
+    cfg = ConfigParser(interpolation=None)
+    cfg.read(repo/'settings.ini', encoding='utf-8')
+    return cfg['DEFAULT']['repository'].removeprefix('https://github.com/').strip('/')
+
+github,branch = repository(),'main'
 fence = '`````'
 
 # ---- prose
 
-# code, headings, formulas, links, rows of tables and tags stay as they are
-kept = r'((?s:```.*?```)|^#.*$|\$[^$]+\$|\[[^\]]*\]\([^)]*\)|^\|.*$|\{[^}]*\}`[^`]*`|<[^>]+>)'
+# code, headings, formulas, links, rows of tables, roles and tags stay as they are
+kept = '|'.join([r'(?s:```.*?```)', r'^#.*$', r'\$[^$]+\$', r'\[[^\]]*\]\([^)]*\)', r'^\|.*$',
+    r'\{[^}]*\}`[^`]*`', r'<[^>]+>'])
+words_kept = f'{kept}|`[^`]*`|[*]{{2}}[^*]+[*]{{2}}' # and words of code, and what is in bold
 
 def linked(md, names):
     "Names in backticks become links, outside of code, headings, formulas and links; each once"
     seen,out = set(),[]
-    for i,part in enumerate(re.split(kept, md, flags=re.M)):
+    for i,part in enumerate(re.split(f'({kept})', md, flags=re.M)):
         if i%2: out.append(part); continue
         def name(m):
             if m[2] not in names or m[2] in seen: return m[0]
@@ -65,10 +74,9 @@ def explained(
         seen.add(said)
         return f'{{term}}`{m[0]} <{known[m[0].lower()]}>`'
     out = []
-    # words in backticks stay too
-    for i,part in enumerate(re.split(kept[:-1]+'|`[^`]*`|\\*\\*[^*]+\\*\\*)', md, flags=re.M)):
-        out.append(part if i%2 or part is None else re.sub(
-            rf'(?<![\w-])(?:{any_term})(?![\w-])', term, part, flags=re.I))
+    for i,part in enumerate(re.split(f'({words_kept})', md, flags=re.M)):
+        out.append(part if i%2 else re.sub(rf'(?<![\w-])(?:{any_term})(?![\w-])', term, part,
+            flags=re.I))
     return ''.join(out)
 
 # ---- cells
