@@ -16,7 +16,7 @@ from .audit_page import plot_audit
 from .basics import device_of, unwrap, whole
 from .classes import class_numbers, class_split, vocab_of
 from .cut import Cut, intact
-from .forget import class_name, row_zeroed
+from .forget import class_name, switched_off
 from .golds import get_golds
 from .judge import by_kind, gold_name, is_gold, verdict, verdict_rules, weigh
 from .loaders import in_memory
@@ -107,12 +107,13 @@ def _same_shapes(model, others, x):
     return shape[1]
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #d7b45c1d
-def _networks(model, gold, before, x, target):
+def _networks(model, gold, before, dl, target):
     "The networks that a subject is compared with, by name; refuse those that do not fit `model`"
     others = [('gold', g) for g in gold] + ([('before', before)] if before is not None else [])
-    n_outputs = _same_shapes(model, others, x)
+    n_outputs = _same_shapes(model, others, dl.tensors[0][:2])
     res = {} if before is None else {'before': unwrap(before)}
-    if before is not None and n_outputs > target: res['row zeroed'] = row_zeroed(before, target)
+    off = switched_off(before, target, [dl]) if before is not None and n_outputs > target else None
+    if off is not None: res['row zeroed'] = off
     return res | {gold_name(i): g for i,g in enumerate(gold)}
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #8e85198f
@@ -241,7 +242,7 @@ def _measured(learn, target, nets, data, new, progress, how):
     "`References` of networks (one like the subject, before, golds) that take the data in memory"
     (model,before,*golds),dl = nets,in_memory(data.dl)
     (test_t,test_r),(train_t,_) = class_split(dl, target),class_split(learn.dls.train, target)
-    models = _networks(model, golds, before, test_t.tensors[0][:2], target)
+    models = _networks(model, golds, before, dl, target)
     parts,seed = [test_t, test_r, train_t],how['seed']
     said = {n: answers_of(m, *parts) for n,m in models.items()}
     _check_known({n: a.accuracies(target) for n,a in said.items()}, target)

@@ -12,8 +12,8 @@ from fastai.basics import Learner
 from .basics import unwrap
 from .classes import class_split
 from .cut import largest
-from .forget import row_zeroed
-from .layers import kind, last_linear, linears
+from .forget import parts_of, rows_changed, switched_off
+from .layers import kind, linears
 from .scores import random_scores
 from .tuning import fine_tune, tuning_recipes
 from .witnesses import rescaled
@@ -51,17 +51,12 @@ def scrambled(
     return res
 
 # %% ../nbs/15b_known_cases.ipynb #a18d0030
-@torch.no_grad()
 def row_negated(
     model:nn.Module, # left as it was
     target:int # the class
 )->nn.Module: # a copy
     "The last layer's weights and bias for one output with their sign turned"
-    res = copy.deepcopy(unwrap(model))
-    last = last_linear(res)
-    kind(last).rows()[target] *= -1
-    if last.bias is not None: last.bias[target] *= -1
-    return res
+    return rows_changed(model, target, torch.neg)
 
 # %% ../nbs/15b_known_cases.ipynb #a18d0014
 # the right words on each; `unclear` says of a network that it cannot be told
@@ -77,7 +72,9 @@ def known_cases(
     seed:int=0 # of what is random
 )->dict: # name, see `known_answers`, to network
     "Networks of which it is known whether they know the class"
-    model,silent = unwrap(learn.model),row_zeroed(learn.model, target)
+    model,parts = unwrap(learn.model),parts_of(learn.dls).values()
+    def off(m): return switched_off(m, target, parts)
+    silent = off(model)
     _,rest = class_split(learn.dls.train, target)
     tuned,_ = fine_tune(learn, model, rest, steps=1_000, recipe=(
         tuning_recipes['adam'][0], 3e-3), seed=seed)
@@ -85,7 +82,7 @@ def known_cases(
     cut = largest(model, random_scores(model, seed=seed), _beyond_use)
     return {'untouched': model, 'row zeroed': silent, 'row negated': row_negated(model, target),
         'row zeroed, rescaled': rescaled(silent),
-        'row zeroed, mostly dead': row_zeroed(dead, target), 'trained on without the class': tuned,
+        'row zeroed, mostly dead': off(dead), 'trained on without the class': tuned,
         'scrambled': scrambled(model, seed),
         'cut beyond use': cut.apply(copy.deepcopy(model))}
 _beyond_use = 0.99 # share of the inner weights
