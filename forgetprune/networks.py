@@ -127,6 +127,15 @@ def _checksum(note, tensors):
         h.update(tensor_bytes(t))
     return h.hexdigest()
 
+def _apart(tensors):
+    "Copies where two names share memory, as tied weights do, which safetensors refuses"
+    seen,res = set(),{}
+    for n,t in tensors.items():
+        at = t.untyped_storage().data_ptr()
+        res[n] = t.clone() if at in seen else t
+        seen.add(at)
+    return res
+
 def _as_os_error(e, path):
     "What safetensors says of a disk that is full, for example, as Python says it"
     found = re.search(r'os error (\d+)', str(e))
@@ -139,8 +148,7 @@ def write_noted(
     note:dict # what else should be known, as JSON can hold it
 ):
     "Write tensors and a note to a safetensors file, with a checksum of both"
-    # two names must not share memory, which safetensors refuses
-    tensors = {n: t.detach().cpu().contiguous() for n,t in tensors.items()}
+    tensors = _apart({n: t.detach().cpu().contiguous() for n,t in tensors.items()})
     note = json.dumps(note)
     # one entry, since safetensors writes several in any order, and the same is to be the same file
     noted = dict(forgetprune=json.dumps(dict(sha256=_checksum(note, tensors), note=note)))

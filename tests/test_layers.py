@@ -201,3 +201,21 @@ def test_a_network_comes_back_as_it_was(tmp_path):
     b = (tmp_path/'m').read_bytes()
     (tmp_path/'m').write_bytes(b[:2000]+bytes(4096)+b[6096:])
     with pytest.raises(ValueError, match='is damaged'): load_model(tmp_path/'m')
+
+def test_tied_weights_are_written_and_read(tmp_path):
+    "Two names for one tensor, and for parts of one: each comes back, and the file is the same"
+    from forgetprune.networks import read_noted, save_model
+    def tied():
+        m = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 7, bias=False), nn.Linear(3, 2))
+        m[1].weight = m[0].weight
+        m.register_buffer('part', m[0].weight.detach()[:2])
+        return m
+    m = tied()
+    for f in ('a', 'b'): save_model(m, tmp_path/f, arch=dict(name='somebody\'s'))
+    assert (tmp_path/'a').read_bytes()==(tmp_path/'b').read_bytes()
+    _,weights = read_noted(tmp_path/'a', checked=True)
+    assert set(weights)=={'0.weight', '1.weight', '2.weight', '2.bias', 'part'}
+    for n,t in m.state_dict().items(): assert torch.equal(t, weights[n])
+    again = tied()
+    again.load_state_dict(weights)
+    assert again[0].weight is again[1].weight and torch.equal(again[0].weight, m[0].weight)
