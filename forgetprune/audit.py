@@ -23,7 +23,7 @@ from .loaders import in_memory
 from .measured import (probe_all, ratios_to_gold, readable, relearn_all,
                                   relearning_ways, witness_values)
 from .outputs import centred, over_suppression
-from .relearn import look_dl, made_up
+from .relearn import check_lesson, look_dl, looks_of, made_up, most_looked_at
 from .rows import InRows, in_rows
 from .silence import heal
 from .watch import class_accuracies, logits_of, watching
@@ -36,7 +36,7 @@ class Audit:
     target:int # the class
     verdict:str # 'present', 'suppressed', 'weakened', 'erased' or 'unclear'
     reasons:list # sentences
-    settings:dict # what it was asked with: goal, most, repeats, seed, rules
+    settings:dict # what it was asked with: goal, most, repeats, seed, n_look, growth, rules
     between:tuple # the verdict with all intervals at their worse ends, and at their better ends
     weighed:pd.DataFrame # one row per witness, see `judge.weigh`; `low` and `high` of the place
     # one row per measure, one column per network; `low` and `high` of the subject
@@ -79,16 +79,19 @@ def _run_on(net, x, name):
             f'{name} does not take inputs of shape {tuple(x.shape[1:])} ({e})') from None
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #d7c7df98
-def _modules(gold, before):
+def _module_or_none(before):
+    "Refuse what is no network"
+    if isinstance(before, (nn.Module, type(None))): return
+    raise ValueError(f'before={before!r}: give the network as it was before forgetting, a '
+                     'module; for a Learner, its .model')
+
+def _modules(gold):
     "Golds as a list; refuse what is no module"
     gold = [gold] if isinstance(gold, nn.Module) else gold
     gold = list(gold) if isinstance(gold, (list, tuple)) else []
     if not gold or not all(isinstance(g, nn.Module) for g in gold):
         raise ValueError('gold: give a module trained without the class, or a list of three; for '
                          'a Learner, its .model')
-    if not isinstance(before, (nn.Module, type(None))):
-        raise ValueError(f'before={before!r}: give the network as it was before forgetting, a '
-                         'module; for a Learner, its .model')
     return gold
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #eadc3b90
@@ -119,23 +122,51 @@ def _networks(model, gold, before, dl, target):
 # %% ../nbs/15_suppressed_or_erased.ipynb #8e85198f
 _knows_others,_knows_target = 0.5,0.1 # accuracies that gold must, and must not, exceed
 
-def _check_golds(acc, target):
+def _check_golds(acc, name, remedy='give a network that was trained on them'):
     "Refuse golds that learned nothing, or that know the class"
     for n in filter(is_gold, acc):
         knows,others = acc[n]
         if others < _knows_others:
             raise ValueError(
-                f'{n} gets only {others:.0%} of the other classes right; give a network '
-                'that was trained on them')
+                f'{n} gets only {others:.0%} of the other classes right; {remedy}')
         if knows > _knows_target:
             raise ValueError(
-                f'{n} gets {knows:.0%} of class {target} right, so it was trained with '
+                f'{n} gets {knows:.0%} of {name!r} right, so it was trained with '
                 'it; give a network that never saw the class')
+
+def _check_before(acc, name):
+    "Refuse a network before that does not know the class"
+    if acc[0] > verdict_rules['present']: return
+    raise ValueError(f'before: it gets {acc[0]:.0%} of {name!r} right; give '
+                     'the network as it was before forgetting, which knows the class')
+
+def _check_known(acc, name):
+    "Refuse golds that know the class, and a network before that does not"
+    _check_golds(acc, name)
+    if 'before' in acc: _check_before(acc['before'], name)
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #8fe64a91
 def _half_width(p, n):
     "Of the 95 % interval of a share `p` of `n` items"
     return 1.96*(p*(1-p)/n)**0.5
+
+# %% ../nbs/15_suppressed_or_erased.ipynb #a21f2001
+def _longer(learn, make):
+    "What to do about golds that learned too little"
+    if make is not None: return 'let `make` train for more epochs (--epochs)'
+    n = learn.recipe['epochs'] if hasattr(learn, 'recipe') else learn.n_epoch
+    return (f'golds are trained as `learn` was, for {n} epochs: train it for more, or hand in a '
+        'function that trains for more, make=lambda dls: ...')
+
+def _trained(learn, target, before, dl, make, progress):
+    "Golds of this Learner; what can be wrong is checked before they are trained, and with each"
+    name = class_name(learn.dls, target)
+    def acc(m): return class_accuracies(m, dl, target)
+    if before is not None: _check_before(acc(before), name)
+    def check(m, i): _check_golds({gold_name(i): acc(m)}, name, _longer(learn, make))
+    return get_golds(learn, target, make, progress, check)
+
+_golds_are_kept = 'the golds that were trained are there: gold=kept_golds(learn, target)'
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #bb492218
 def _verdicts(acc, n, values):
@@ -172,7 +203,7 @@ def _relearning_rows(f):
     for (n,r,taught,held),(mean,*_) in sorted(f.ratio.items(),
             key=lambda i: (i[0][2], i[0][3], order.index(i[0][1]))):
         rows.setdefault((_ratio_of[taught], _named(r, held)), {})[n] = mean
-    for r in order:
+    for r in (r for r in order if (_ratio_of['new'], r) in rows):
         a,b = [rows[_ratio_of[t],r] for t in ('class', 'new')]
         rows['ratio of the two',r] = {n: a[n]/b[n] if b[n] else float('nan') for n in b}
     shown = f.relearning.assign(images=lambda d: d.images.fillna(d.most))
@@ -234,7 +265,7 @@ class References:
     parts:list # of it the class and the others; the class's training items
     probed:object # a `ProbeData`
     new:tuple # something new to teach
-    settings:dict # goal, most, seed
+    settings:dict # goal, most, seed, n_look, growth
     def __repr__(self): return f'References for class {self.target}: {", ".join(self.models)}'
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #a18g0013
@@ -245,7 +276,7 @@ def _measured(learn, target, nets, data, new, progress, how):
     models = _networks(model, golds, before, dl, target)
     parts,seed = [test_t, test_r, train_t],how['seed']
     said = {n: answers_of(m, *parts) for n,m in models.items()}
-    _check_known({n: a.accuracies(target) for n,a in said.items()}, target)
+    _check_known({n: a.accuracies(target) for n,a in said.items()}, class_name(learn.dls, target))
     new = made_up(learn, target, dl, seed) if new is None else new
     taught = relearn_all(learn, target, models, new, progress=progress, dl=dl, **how)
     probed = probe_data(learn.dls.train, dl, target, seed=seed)
@@ -260,43 +291,43 @@ def references(
     before:nn.Module=None, # the network as it was, for the controls
     dl=None, goal:float=0.9, most:int=20_000, seed:int=0, new:tuple=None, # see `audit`
     make=None, # see `audit`
-    progress:bool=True # show a progress bar?
+    progress:bool=True, # show a progress bar?
+    n_look:int=None # see `audit`
 )->References:
     "Measure golds and controls, to judge any number of networks by, see `audit`"
-    _check_audit(1, goal, most)
+    _check_audit(1, goal, most, n_look=n_look)
     target = _one_class(learn, target)
     if gold is not None and make is not None:
         raise ValueError('make: golds were handed in as well; give one of the two')
+    _module_or_none(before)
+    looks = looks_of(learn.model, n_look)
     with no_random(seed, reproducible=False):
         data = in_rows(learn, look_dl(learn, dl), seed)
-        if gold is None: gold = get_golds(learn, target, make, progress)
+        trained = gold is None
+        if trained: gold = _trained(learn, target, before, look_dl(learn, dl), make, progress)
         nets = [m if m is None else data.taking(m) for m in (learn.model, before,
-            *_modules(gold, before))]
-        return _measured(data.lent(learn), target, nets, data, new, progress,
-            dict(goal=goal, most=most, seed=seed))
+            *_modules(gold))]
+        try: return _measured(data.lent(learn), target, nets, data, new, progress,
+            dict(goal=goal, most=most, seed=seed) | looks)
+        except ValueError as e:
+            if trained: raise ValueError(f'{e}; {_golds_are_kept}') from e
+            raise
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #f1613d6b
-def _check_audit(repeats, goal, most, spent=None):
+def _check_audit(repeats, goal, most, spent=None, n_look=None):
     "Errors come before any work"
     whole('repeats', repeats, 1)
     if spent is not None: whole('spent', spent, 0)
-    whole('most', most, 1)
-    if not 0 < goal <= 1:
-        raise ValueError(f'goal={goal} is an accuracy to be reached and must lie above 0 and not '
-                         'above 1')
+    check_lesson(goal, most, n_look=most_looked_at if n_look is None else n_look)
 
 def _one_class(learn, target):
     "The number of the class"
     res = class_numbers(target, vocab_of(learn.dls))
     if isinstance(res, int): return res
-    raise ValueError(f'target={target}: an audit judges one class at a time')
-
-def _check_known(acc, target):
-    "Refuse golds that know the class, and a network before that does not"
-    _check_golds(acc, target)
-    if 'before' in acc and acc['before'][0] <= verdict_rules['present']:
-        raise ValueError(f'before: it gets {acc["before"][0]:.0%} of class {target} right; give '
-                         'the network as it was before forgetting, which knows the class')
+    names = list(res) if vocab_of(learn.dls) is None else [class_name(learn.dls, c) for c in res]
+    raise ValueError(f'target={list(target)!r}: an audit judges one class at a time; audit each of '
+        f'them, beside golds that saw none: golds = get_golds(learn, {names!r}), then '
+        f'audit(learn, {names[0]!r}, golds), and so on')
 
 def _check_in_force(model, cut):
     "Refuse what is no cut, or does not stand in the model"
@@ -392,7 +423,10 @@ def audit(
     # orders of the training images for relearning, of the subject; golds and controls get one
     repeats:int=3,
     goal:float=0.9, # accuracy at which the class counts as back
-    most:int=20_000, # images of the class after which relearning gives up
+    # images of the class after which relearning gives up. It sets the price of an audit: beside
+    # three golds some 45 relearnings (with a cut 51), each of at most so many images of the class
+    # and as many of the others as come with them
+    most:int=20_000,
     seed:int=0, # of all that is random here
     # a class that no network has seen: (items to show, items to judge by); made up if omitted, see
     # `relearn.made_up`
@@ -402,10 +436,13 @@ def audit(
     # how golds are trained: a function of `DataLoaders` without the class that returns a trained
     # model or `Learner`; called for each of three golds, with random numbers of its own
     make=None,
-    progress:bool=True # show progress bars?
+    progress:bool=True, # show progress bars?
+    # images of the class at each look while relearning; 500 if omitted, and 100 for networks of
+    # more than five million weights, which are also looked at half as often
+    n_look:int=None
 )->Audit:
     "Is class `target` erased, or only suppressed?"
-    _check_audit(repeats, goal, most, spent)
+    _check_audit(repeats, goal, most, spent, n_look)
     target = _one_class(learn, target)
     _check_in_force(learn.model, cut)
     if before is None and cut is not None and not cut.meta.get('healed'):
@@ -413,14 +450,29 @@ def audit(
         cut.undo(before)
     with no_random(seed, reproducible=False):
         ref = gold if isinstance(gold, References) else references(learn, target, gold, before, dl,
-            goal, most, seed, new, make, progress)
+            goal, most, seed, new, make, progress, n_look)
         if ref.target!=target:
             raise ValueError(f'gold: these references are for class {ref.target}, not {target}')
         return _judged(learn, ref, cut, repeats, spent, progress)
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #a18g0009
-_no_known = ("no network that knows the class was given (`before`): a fifth of the golds' images "
-    'and errors stands for it')
+_no_known = "a fifth of the golds' images and errors stands for it"
+
+def _how_measured(f, how, rows, models):
+    "What was measured otherwise than as a rule"
+    res,(n,*_),few = [],f.counts,how['n_look']
+    if 'before' not in models:
+        res.append(f'no network that knows the class was given (`before`): {_no_known}')
+    elif 'row zeroed' not in models:
+        res.append('the network before names the class without its output, so there is no '
+            f'silenced one: {_no_known}')
+    if few < min(n, most_looked_at):
+        res.append(f'relearning was looked at on {few} of {n:,} images of the class: an accuracy '
+            f'of {how["goal"]:.0%} is known to ± {_half_width(how["goal"], few):.0%} (95 %)')
+    if not (rows.recipe=='head').any():
+        res.append('not asked: relearning by head, since something comes after the last linear '
+            'layer')
+    return res
 
 def _judged(learn, ref, cut, repeats, spent, progress):
     "Measure the subject, and weigh"
@@ -430,7 +482,7 @@ def _judged(learn, ref, cut, repeats, spent, progress):
     models,target = {'subject': subject} | ref.models,ref.target
     said = {'subject': answers_of(subject, *ref.parts)} | ref.said
     rows,looked = relearn_all(learn, target, {'subject': subject}, ref.new, cut, repeats,
-        how['most'], how['seed'], progress, dl=dl, goal=how['goal'])
+        progress=progress, dl=dl, **how)
     fresh = reinitialised(subject, how['seed'])
     right = probe_all({'subject': subject, 'fresh': fresh}, ref.probed)
     rows,right = pd.concat([rows, ref.relearning], ignore_index=True),right | ref.right
@@ -441,7 +493,7 @@ def _judged(learn, ref, cut, repeats, spent, progress):
     cost = _price(learn, subject, target, spent, dl, how['seed'])
     remarks = [*_remarks(f.own['subject'], f.attacks), *_given_up(values), *_costs(cost,
         f.acc['subject'][1])]
-    if 'row zeroed' not in models: remarks.append(_no_known)
+    remarks += _how_measured(f, how, rows, models)
     if ref.data.note: remarks.append(ref.data.note)
     return Audit(target, word, why, how | dict(repeats=repeats, rules=verdict_rules), between,
         weighed, _audit_table(f), rows, looked | ref.looked, f.attacks, class_name(names,

@@ -118,7 +118,7 @@ def _audit_of_run(run, o, how, bars, show):
             'are trained')
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
     before = _before(learn, result, data, cut, o['path'], bars)
-    found = audited(learn, target, cut, gold, before, bars, o['epochs'], o['lr'], **how)
+    found = audited(learn, target, cut, gold, before, bars, o['epochs'], o['lr'], o['path'], **how)
     with or_shown(lambda: show(found)): added = write_audit(run, found)
     return found, f'Added to {folder}: {added} (in the last two, a section)'
 
@@ -161,7 +161,8 @@ def _audit_of_pair(o, how, bars, show):
     learn,before,data,target = _pair(o)
     gold = [given_network('--gold', f, data, learn.dls)[0] for f in o['gold']] or None
     with new_run(o['out'], o['force']) as run:
-        found = audited(learn, target, None, gold, before, bars, o['epochs'], o['lr'], **how)
+        found = audited(learn, target, None, gold, before, bars, o['epochs'], o['lr'], o['path'],
+            **how)
         if run is None: return found, ''
         with or_shown(lambda: show(found)): written = _write_pair(run, found, learn, data, o)
         return found, f'Written to {run.folder}: {written}'

@@ -25,6 +25,18 @@ _looks = {'subject': looks['cut'], 'before': looks['as trained'] | dict(ls='-'),
 def _look(n): return _looks.get(n, _looks['third gold'])
 _missing = (float('nan'),)*3
 
+_most_named,_of_many = 8,6 # places named on an axis: up to so many all, of more so many
+
+def _places_named(ax, names, rotation):
+    "Names below an axis: of all places, or of some of many, the ends with them"
+    n = len(names)
+    at = np.arange(n) if n <= _most_named else np.linspace(0, n-1, _of_many).round().astype(int)
+    how = dict(rotation=rotation) if n <= _most_named else dict(rotation=35, ha='right',
+        rotation_mode='anchor')
+    ax.set_xticks(np.arange(n), minor=True)
+    ax.set_xticks(at)
+    ax.set_xticklabels([names[i] for i in at], **how)
+
 def _dots(ax, values, places, ylabel):
     "One mark per place and network: `values` maps a network to a list of (value, low, high)"
     for j,(n,v) in enumerate(values.items()):
@@ -60,8 +72,8 @@ def _plot_places(res, ax):
     ax.bar(at, 2*w.reach, bottom=-w.reach, width=0.6, color='0.85', zorder=0)
     for v,ls in ((0, '-.'), (1, ':')): ax.axhline(v, color='k', lw=1, ls=ls)
     ax.axhline(res.settings['rules']['suppressed'], color='0.5', lw=1, ls='--')
-    ax.set(xticks=at, ylabel='0: gold, 1: knows it', title='Where it stands (grey: golds)')
-    ax.set_xticklabels(w.index.get_level_values(1), rotation=30)
+    ax.set(ylabel='0: gold, 1: knows it', title='Where it stands (grey: golds)')
+    _places_named(ax, w.index.get_level_values(1), rotation=30)
     for kind,word in ((teaching, 'taught'), (reading, 'probed')):
         of_kind = at[w.index.get_level_values(0)==kind]
         if not len(of_kind): continue
@@ -75,9 +87,8 @@ def _plot_probes(res, ax):
     p = res.table.loc['probe']
     for n in (*res.attacks, 'fresh'):
         ax.plot(range(len(p)), 100*p[n], ms=5, label=n, **_look(n))
-    ax.set(xticks=range(len(p)), ylabel='balanced accuracy (%)',
-           title='Linear probes: target against rest')
-    ax.set_xticklabels(p.index, rotation=20)
+    ax.set(ylabel='balanced accuracy (%)', title='Linear probes: target against rest')
+    _places_named(ax, p.index, rotation=20)
 
 # %% ../nbs/14e_audit_page.ipynb #a1900013
 def _plot_answers(res, ax, own_ax):

@@ -11,7 +11,10 @@ import numpy as np, pandas as pd
 from torch import nn
 from fastai.basics import Learner
 from .basics import bar
+from .classes import class_label, vocab_of
 from .judge import few_golds, is_gold, log_errors, log_images
+from .loaders import in_memory
+from .outputs import before_last
 from .relearn import relearn, relearn_head
 from .tuning import tuning_recipes
 from .witnesses import balanced, probe_right
@@ -22,9 +25,9 @@ relearning_ways = (*tuning_recipes, 'head') # the last: only the last layer lear
 # ever do
 _of_head = 5
 
-def _jobs(names, has_cut, repeats):
+def _jobs(names, has_cut, repeats, ways=relearning_ways):
     "(network, recipe, taught, held, repeat) of all relearnings, golds first"
-    for r in relearning_ways:
+    for r in ways:
         for n in sorted(names, key=lambda n: not is_gold(n)):
             for taught in ('class', 'new'):
                 if n=='before' and taught=='new': continue # what it is compared with is known
@@ -34,6 +37,25 @@ def _jobs(names, has_cut, repeats):
                     yield from ((n, r, taught, held, i) for i in range(times))
 
 # %% ../nbs/14d_measured.ipynb #a18f0007
+def _ways(models, x):
+    "How networks can be taught: not by the head, where something comes after it"
+    try:
+        for m in models.values(): before_last(m, x)
+    except ValueError: return tuple(tuning_recipes)
+    return relearning_ways
+
+def _must_learn(job):
+    "Is this a gold that is taught the class, without which nothing can be compared?"
+    n,r,taught,*_ = job
+    return is_gold(n) and r!='head' and taught=='class'
+
+def _not_learned(learn, target, n, res, most, goal):
+    "A gold was too slow"
+    name = class_label(target, vocab_of(learn.dls))
+    return ValueError(f'most={most}: {n} itself has not learned {name!r} after so many images of '
+        f'it: it gets {res.looked[-1][2]:.0%} right, and {goal:.0%} are asked for; raise `most` '
+        '(--most), or lower `goal` (--goal)')
+
 def relearn_all(
     learn:Learner, # for its training data and loss
     target:int, # the class
@@ -45,24 +67,29 @@ def relearn_all(
     most:int=20_000, # images of the class after which to give up
     seed:int=0, # of the first order
     progress:bool=True, # show a progress bar?
-    **kw # `dl` and `goal`, see `relearn`
+    goal:float=0.9, # accuracy to be reached
+    **kw # `dl`, `n_look` and `growth`, see `relearn`
 # one row per network, recipe, taught, held and repeat: images (NaN: gave up), most (then), steps;
 # and (network, recipe, taught, held) to the (images, steps, accuracy) of the first repeat
 )->tuple:
     "Relearning of every network in every way"
-    rows,looked = [],{}
-    for n,r,taught,held,i in bar(list(_jobs(models, cut is not None, repeats)), progress):
-        enough = most if r!='head' else max(1, most//_of_head)
-        how = kw | dict(most=enough, seed=seed+i, new=new if taught=='new' else None)
+    ways = _ways(models, in_memory(learn.dls.train).tensors[0][:2])
+    jobs,found,looked,rows = list(_jobs(models, cut is not None, repeats, ways)),{},{},[]
+    enough = {r: most if r!='head' else max(1, most//_of_head) for r in ways}
+    # what can end it all comes first
+    for job in bar(sorted(jobs, key=lambda j: not _must_learn(j)), progress):
+        n,r,taught,held,i = job
+        how = kw | dict(goal=goal, most=enough[r], seed=seed+i, new=new if taught=='new' else None)
         if r=='head': res = relearn_head(learn, models[n], target, **how)
         else: res = relearn(learn, models[n], target, r, cut if held else None, **how)
-        if is_gold(n) and r!='head' and taught=='class' and res.needed is None:
-            raise ValueError(f'most={most}: {n} itself has not learned class {target} after so '
-                             'many images of it; raise `most` or lower `goal`')
-        images = float('nan') if res.needed is None else res.needed
-        rows.append(dict(network=n, recipe=r, taught=taught, held=held, repeat=i, images=images,
-            most=enough, steps=res.steps))
-        if i==0: looked[n,r,taught,held] = res.looked
+        if _must_learn(job) and res.needed is None:
+            raise _not_learned(learn, target, n, res, most, goal)
+        found[job] = res.needed,res.steps,res.looked
+    for n,r,taught,held,i in jobs:
+        needed,steps,seen = found[n,r,taught,held,i]
+        rows.append(dict(network=n, recipe=r, taught=taught, held=held, repeat=i,
+            images=float('nan') if needed is None else needed, most=enough[r], steps=steps))
+        if i==0: looked[n,r,taught,held] = seen
     return pd.DataFrame(rows), looked
 
 # %% ../nbs/14d_measured.ipynb #a18f0010

@@ -234,6 +234,15 @@ def first_move(
     return float('nan')
 
 # %% ../nbs/13_output_values.ipynb #a18f0021
+def _entered(x, y, out, name):
+    "What entered the last layer where it said `out`: all of `x`, or of each item one position"
+    if out.shape==y.shape and torch.equal(out, y): return x
+    if y.ndim==3 and out.shape==(len(y), y.shape[2]):
+        there = (y==out[:,None]).all(-1)
+        if there.any(1).all(): return x[torch.arange(len(x)), there.int().argmax(1)]
+    raise ValueError('model: its outputs are not those of its last linear layer, '
+        f'{name}, so something comes after it')
+
 @torch.no_grad()
 def before_last(
     model:nn.Module, # left as it was found
@@ -248,10 +257,7 @@ def before_last(
     with watching(model, {name: last}, hook):
         for part in x.split(bs):
             out = logits_of(feed(model, part.to(dev)))
-            if out.shape!=seen['y'].shape or not torch.equal(out, seen['y']):
-                raise ValueError('model: its outputs are not those of its last linear layer, '
-                    f'{name}, so something comes after it')
-            res.append(seen['x'])
+            res.append(_entered(seen['x'], seen['y'], out, name))
     return torch.cat(res)
 
 # %% ../nbs/13_output_values.ipynb #e1c1f698

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from fastai.basics import Learner
 from fastai.callback.progress import *
-from .basics import device_of, unwrap
+from .basics import device_of, unwrap, whole
 from .classes import class_split
 from .data import TensorDL
 from .layers import last_linear
@@ -22,9 +22,38 @@ from .rows import another_order
 from .training import mean_loss
 from .tuning import Until, copy_learner, recipe_of
 
-# %% ../nbs/14_relearning.ipynb #88fa50f6
-_most_looked_at = 500 # images of the class, evenly spread
+# %% ../nbs/14_relearning.ipynb #a21f1001
+most_looked_at = 500 # images of the class, evenly spread
+usual_growth = 1.1 # how much more of the class is to be seen before the next look
 
+def check_lesson(
+    goal, # accuracy to be reached
+    most, # images of the class after which to give up
+    bs=1, # images per step
+    n_look=most_looked_at, # images at a look
+    growth=usual_growth # between two looks
+):
+    "Errors come before any work"
+    if not 0 < goal <= 1:
+        raise ValueError(f'goal={goal} is an accuracy to be reached and must lie above 0 and not '
+                         'above 1')
+    for n,v in (('most', most), ('bs', bs), ('n_look', n_look)): whole(n, v, 1)
+    if not growth > 1: raise ValueError(f'growth={growth} must be above 1, for example 1.1')
+
+# %% ../nbs/14_relearning.ipynb #a21f1002
+_large = 5_000_000 # weights
+_large_look,_large_growth = 100,1.25
+
+def looks_of(
+    model:nn.Module, # that is to be taught, many times
+    n_look:int=None # images at a look, if that is given
+)->dict: # `n_look` and `growth`, see `relearn`
+    "Large networks are looked at on fewer images, and half as often"
+    large = sum(p.numel() for p in model.parameters()) > _large
+    usual = (_large_look, _large_growth) if large else (most_looked_at, usual_growth)
+    return dict(n_look=n_look or usual[0], growth=usual[1])
+
+# %% ../nbs/14_relearning.ipynb #88fa50f6
 def look_dl(learn, dl=None): # a loader
     "What networks are judged on: `dl`, the test set, else the validation set"
     if dl is not None: return dl
@@ -44,33 +73,34 @@ class _Through(TensorDL):
             xs,ys = zip(*some)
             yield from zip(self.below(torch.cat(xs)).split([len(x) for x in xs]), ys)
 
-def _some_of(images):
-    "At most so many images, evenly spread"
-    if len(images) <= _most_looked_at: return images
-    at = torch.linspace(0, len(images)-1, _most_looked_at).long()
-    return images[at.to(images.device)]
+def _some_of(images, n):
+    "At most `n` images, evenly spread"
+    if len(images) <= n: return images
+    return images[torch.linspace(0, len(images)-1, n).long().to(images.device)]
 
 # %% ../nbs/14_relearning.ipynb #8e48bbd3
-def _teach(model, x, y, images, target, loss, opt, lr, cut, goal, most, seed, bs, below=None):
+def _teach(model, x, y, images, target, loss, opt, lr, cut, goal, most, seed, bs, growth,
+        below=None):
     "Train a copy on (x, y) until it is right on so many of `images`; `below` runs before the model"
     kind_of_dl = TensorDL if below is None else partial(_Through, below=below)
     data = kind_of_dl(TensorDataset(x, y), bs=min(bs, len(y)), shuffle=True, drop_last=True,
         seed=seed+1)
     share = (y==target).float().mean().item()
     right = lambda m: (m(images).argmax(1)==target).float().mean()
-    until = Until(right, goal, lambda b: (b[1]==target).sum(), most=most)
+    until = Until(right, goal, lambda b: (b[1]==target).sum(), growth=growth, most=most)
     loop = copy_learner(model, data, mean_loss(loss), opt, [until], cut)
     with loop.no_bar(), loop.no_logging(): loop.fit(math.ceil(1.1*most/(share*len(y))), lr)
     return until
 
-def _lesson(learn, target, dl, new):
+def _lesson(learn, target, dl, new, n_look):
     "What is taught (images, classes), and images to look at"
     x,y = in_memory(learn.dls.train).tensors
     t = y==target
     if not t.any():
         raise ValueError(f'target={target}: the training data of learn hold no item of it, so it '
                          'cannot be taught again')
-    if new is None: return x, y, _some_of(class_split(look_dl(learn, dl), target)[0].tensors[0])
+    if new is None:
+        return x, y, _some_of(class_split(look_dl(learn, dl), target)[0].tensors[0], n_look)
     shown,judged = new
     if not len(shown) or not len(judged):
         raise ValueError('new: no items; give (items to show, items to judge by)')
@@ -78,9 +108,8 @@ def _lesson(learn, target, dl, new):
         raise ValueError(f'new: items of shape {tuple(shown.shape[1:])} and '
             f'{tuple(judged.shape[1:])}, the data have {tuple(x.shape[1:])}')
     again = torch.arange(int(t.sum())) % len(shown)
-    return x.masked_scatter(t.view(-1, *[1]*(x.ndim-1)), shown[again].to(x)), y, _some_of(judged)
-
-
+    x = x.masked_scatter(t.view(-1, *[1]*(x.ndim-1)), shown[again].to(x))
+    return x, y, _some_of(judged, n_look)
 
 # %% ../nbs/14_relearning.ipynb #a18b0001
 def relearn(
@@ -98,15 +127,18 @@ def relearn(
     bs:int=32, # images per step
     # other items to be taught in the place of the class's own: (to show, to judge by), see
     # `made_up`
-    new:tuple=None
+    new:tuple=None,
+    n_look:int=most_looked_at, # images of the class at a look; all, if there are no more
+    growth:float=usual_growth # how much more of the class is to be seen before the next look
     # `.needed`: images of the class (None if it gave up); `.steps`; `.looked`: (images, steps,
     # accuracy)
 )->Until:
     "Train a copy on all classes until `target` is back"
+    check_lesson(goal, most, bs, n_look, growth)
     opt,lr = recipe_of(recipe)
-    x,y,images = _lesson(learn, target, dl, new)
+    x,y,images = _lesson(learn, target, dl, new, n_look)
     return _teach(model, x, y, images.to(device_of(model)), target, learn.loss_func, opt, lr,
-        cut, goal, most, seed, bs)
+        cut, goal, most, seed, bs, growth)
 
 # %% ../nbs/14_relearning.ipynb #a18b0003
 def made_up(
@@ -126,13 +158,15 @@ head_recipe = 'adam',1e-3
 
 def relearn_head(
     learn:Learner, model:nn.Module, target:int, # see `relearn`
-    dl=None, goal:float=0.9, most:int=20_000, seed:int=0, bs:int=32, new:tuple=None # likewise
+    dl=None, goal:float=0.9, most:int=20_000, seed:int=0, bs:int=32, new:tuple=None, # likewise
+    n_look:int=most_looked_at, growth:float=usual_growth # likewise
 )->Until: # likewise
     "As `relearn`, but only the last layer learns"
+    check_lesson(goal, most, bs, n_look, growth)
     net = unwrap(model)
-    x,y,images = _lesson(learn, target, dl, new)
+    x,y,images = _lesson(learn, target, dl, new, n_look)
     head = last_linear(net)
     opt,_ = recipe_of(head_recipe[0])
     below = partial(before_last, net)
     return _teach(head, x, y, below(images), target, learn.loss_func, opt, head_recipe[1], None,
-        goal, most, seed, bs, below)
+        goal, most, seed, bs, growth, below)

@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../nbs/34a_subjects.ipynb #s34a0002
-import difflib, sys, warnings
+import difflib, hashlib, json, shlex, sys, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -16,12 +16,12 @@ from .audit import audit
 from .basics import one_of, part_folder, whole
 from .classes import vocab_of, without
 from .commands import quiet
-from .data import DataError, datasets, get_dls
+from .data import DataError, data_root, datasets, get_dls
 from .folders import check_fits, folder_dls, load_weights, named_network
 from .forget import class_name, parts_of
 from .golds import gold_seeds
 from .loaders import labels_in_order
-from .networks import load_model
+from .networks import load_model, write_noted
 from .outputs import get_gold
 from .training import get_learner, model_file, train
 from .watch import damaged_weights
@@ -227,12 +227,20 @@ def try_kept(
             f'written to ({e.strerror}); name another folder by --path') from None
 
 # %% ../nbs/34a_subjects.ipynb #c19e0003
-def _making(learn, epochs, lr, bars):
-    "A function that trains a network like that of `learn` from new weights"
+def _making(learn, target, epochs, lr, bars, folder):
+    "A function that trains a network like that of `learn` from new weights, and keeps it in a file"
+    about = [str(learn.arch), vocab_of(learn.dls), len(learn.dls.train_ds), learn.seed, target,
+        epochs, lr]
+    key,made = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12],[]
     def make(dls):
         start = reinitialised(learn.model, int(torch.randint(2**31-1, ())))
         anew = Learner(dls, start, loss_func=learn.loss_func)
         with quiet(anew, bars): anew.fit_one_cycle(epochs, lr)
+        made.append(folder/f'gold-{key}-{len(made)+1}.safetensors')
+        folder.mkdir(parents=True, exist_ok=True)
+        write_noted(made[-1], anew.model.state_dict(), dict(without=target, epochs=epochs))
+        print('Kept; to use it again, in the place of --epochs: --gold '
+              f'{shlex.quote(str(made[-1]))}', file=sys.stderr)
         return anew
     return make
 
@@ -264,6 +272,7 @@ def audited(
     bars:bool, # show the progress?
     epochs:int=None, # of golds; as the network itself was trained if None
     lr:float=None, # highest learning rate of that
+    path=None, # data root, below which these are kept
     **kw # of `audit`
 ): # `Audit`
     "Audit, saying what is trained for it"
@@ -273,4 +282,4 @@ def audited(
           f'{epochs} epochs each', file=sys.stderr)
     learn.n_epoch = epochs # what training anew costs
     return audit(learn, target, None, cut, before, progress=bars,
-        make=_making(learn, epochs, lr, bars), **kw)
+        make=_making(learn, target, epochs, lr, bars, data_root(path)/'models'), **kw)

@@ -49,7 +49,7 @@ def test_held_weights_stay_zero(learn, sevens, monkeypatch):
     assert set(kept['w'].values())=={0.}
 
 def test_gives_up(learn):
-    assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1.1).needed is None
+    assert relearn(learn, row_zeroed(learn.model, 7), 7, most=3, bs=8, goal=1).needed is None
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1,
@@ -234,8 +234,10 @@ def test_clear_errors(learn, golds, digits):
         audit(learn, 7, golds, before=golds[0], progress=False)
     with pytest.raises(ValueError, match='its .cut'):
         audit(learn, 7, golds, cut='a cut', progress=False)
-    with pytest.raises(ValueError, match='raise `most`'):
+    with pytest.raises(ValueError, match="learned '7' .* gets .* right, and 90% .*raise `most`"):
         audit(learn, 7, golds, progress=False, most=2)
+    for bad in (dict(n_look=0), dict(n_look=0.5)):
+        with pytest.raises(ValueError, match='n_look'): audit(learn, 7, golds, **bad)
 
 def test_interrupt_leaves_everything(learn, golds, monkeypatch):
     import forgetprune.audit as A
@@ -273,3 +275,136 @@ def test_a_cut_that_is_not_in_force_is_refused(learn, golds, sevens):
     "Who undoes a cut and asks for its audit would read the verdict on the intact network"
     cut = largest(learn.model, get_scores('maav_difference', learn.model, *sevens), 400)
     with pytest.raises(ValueError, match='not in force'): audit(learn, 7, golds, cut)
+
+@pytest.mark.parametrize('bad', [dict(bs=0), dict(goal=2), dict(most=0), dict(n_look=0),
+    dict(growth=1)])
+@pytest.mark.parametrize('teach', [relearn, relearn_head])
+def test_arguments_are_checked_before_work(learn, monkeypatch, teach, bad):
+    def read(*args): raise AssertionError('data were read first')
+    monkeypatch.setattr('forgetprune.relearn.in_memory', read)
+    with pytest.raises(ValueError, match=f'^{next(iter(bad))}='):
+        teach(learn, learn.model, 7, **bad)
+
+class Counting(nn.Module):
+    "Counts the items that it sees in evaluation mode, a list for each look"
+    def __init__(self, net, seen): super().__init__(); self.net,self.seen = net,[seen]
+    def forward(self, x):
+        if not self.training: self.seen[0].append(len(x))
+        return self.net(x)
+    def __deepcopy__(self, memo): return Counting(copy.deepcopy(self.net), self.seen[0])
+
+def test_pictures_that_are_looked_at(learn, monkeypatch):
+    "Large networks are looked at on fewer pictures and half as often, and are told the same story"
+    import forgetprune.relearn as R
+    zeroed,n = row_zeroed(learn.model, 7),len(class_split(learn.dls.test, 7)[0].dataset)
+    def of(**kw):
+        seen = []
+        return relearn(learn, Counting(zeroed, seen), 7, bs=16, **kw),seen
+    usual,seen = of()
+    assert n > 20 and set(seen)=={n} and len(seen)==len(usual.looked)
+    assert relearn(learn, zeroed, 7, bs=16).looked==usual.looked # so the wrapper changes nothing
+    assert of(**R.looks_of(learn.model))[0].looked==usual.looked # nor does the rule, here
+    few,seen_few = of(n_look=20, growth=1.5)
+    assert set(seen_few)=={20} and sum(seen_few) < 0.6*sum(seen)
+    assert few.needed==pytest.approx(usual.needed, rel=0.4)
+    monkeypatch.setattr(R, '_large', 1000)
+    assert R.looks_of(learn.model)==dict(n_look=100, growth=1.25)
+    assert R.looks_of(learn.model, 7)==dict(n_look=7, growth=1.25)
+
+def test_an_audit_says_how_few_it_looked_at(learn, golds):
+    learn.model = row_zeroed(learn.model, 7)
+    res = audit(learn, 7, golds[0], progress=False, repeats=1, n_look=10, goal=0.5, most=3000)
+    assert res.settings['n_look']==10
+    assert any('on 10 of ' in r and 'known to ± 31%' in r for r in res.remarks), res
+
+def test_what_ends_an_audit_comes_first(learn, golds, monkeypatch):
+    "All golds are taught the class before anything else is, by every recipe"
+    import forgetprune.measured as M
+    order,old = [],M.relearn
+    def noted(l, m, t, recipe, *args, **kw):
+        order.append((recipe, kw['new'] is None))
+        res = old(l, m, t, recipe, *args, **kw)
+        if recipe=='adam': res.needed = None
+        return res
+    monkeypatch.setattr(M, 'relearn', noted)
+    with pytest.raises(ValueError, match='gold itself has not learned'):
+        audit(learn, 7, golds, progress=False, repeats=1, goal=0.3)
+    assert order==[('sgd', True)]*2+[('adam', True)]
+
+def test_the_silent_network_of_an_audit_is_silent(learn, golds):
+    "Shifted outputs are the same answers under cross-entropy, and make a row of zeros the highest"
+    from forgetprune.audit import _networks
+    from forgetprune.watch import class_accuracies
+    low = copy.deepcopy(learn.model)
+    with torch.no_grad(): low[-1].bias -= 10
+    dl = learn.dls.test
+    for net,zero in ((learn.model, True), (low, False)):
+        nets = _networks(learn.model, golds, net, dl, 7)
+        own,others = class_accuracies(nets['row zeroed'], dl, 7)
+        assert own==0 and others >= class_accuracies(net, dl, 7)[1]
+        assert same_state(nets['row zeroed'].state_dict(), row_zeroed(net, 7).state_dict())==zero
+    class Sure(nn.Module): # says so without its last layer
+        def __init__(self, net): super().__init__(); self.net = net
+        def forward(self, x): return self.net(x)+100*torch.eye(10)[7]
+    sure = Sure(learn.model)
+    assert 'row zeroed' not in _networks(sure, [sure], sure, dl, 7)
+
+class Scaled(nn.Module):
+    "Something comes after the last layer"
+    def __init__(self, net): super().__init__(); self.net = net
+    def forward(self, x): return 2*self.net(x)
+
+def test_the_head_is_left_out_where_something_comes_after_it(learn, golds):
+    learn.model = Scaled(row_zeroed(learn.model, 7))
+    res = audit(learn, 7, Scaled(golds[0]), progress=False, repeats=1, goal=0.5, most=5000)
+    assert set(res.relearning.recipe)=={'sgd', 'adam'} and res.to_json()
+    assert any('not asked: relearning by head' in r for r in res.remarks)
+    with pytest.raises(ValueError, match='something comes after'):
+        relearn_head(learn, learn.model, 7)
+
+def test_the_head_of_a_network_that_answers_at_its_last_word():
+    "What entered the layer where the answer was taken is what the head learns from"
+    T = pytest.importorskip('transformers')
+    from fastai.basics import DataLoaders, Learner
+    from torch.utils.data import TensorDataset
+    from forgetprune.data import TensorDL
+    from forgetprune.outputs import before_last
+    torch.manual_seed(0)
+    config = T.GPT2Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=1, n_head=2,
+        num_labels=3, pad_token_id=0)
+    class Words(nn.Module):
+        def __init__(self): super().__init__(); self.net = T.GPT2ForSequenceClassification(config)
+        def forward(self, x): return self.net(input_ids=x).logits
+    x = torch.randint(1, 20, (60, 8))
+    x[::3,5:] = 0
+    y = torch.arange(60)%3
+    m = Words().eval()
+    assert torch.allclose(m.net.score(before_last(m, x)), m(x))
+    dl = TensorDL(TensorDataset(x, y), bs=12)
+    learn = Learner(DataLoaders(dl, dl), m, loss_func=nn.CrossEntropyLoss())
+    before = copy.deepcopy(m.state_dict())
+    res = relearn_head(learn, m, 1, goal=0.6, most=3000, bs=12)
+    assert res.steps > 0 and res.looked[-1][2] > res.looked[0][2]
+    assert same_state(m.state_dict(), before)
+
+def test_names_of_many_places_do_not_overlap(zeroed):
+    "A deep network has dozens of layers that are probed"
+    from dataclasses import replace
+    from forgetprune.measured import reading
+    import pandas as pd
+    probed = zeroed.table.loc[['probe']]
+    many = pd.concat([probed.iloc[[1]]]*40)
+    names = [f'into layer{i//10}.{i%10}.conv2' for i in range(40)]
+    many.index = pd.MultiIndex.from_tuples([('probe', n) for n in names])
+    of_one = zeroed.weighed[zeroed.weighed.asked].iloc[[-1]]
+    places = pd.concat([of_one]*40)
+    places.index = pd.MultiIndex.from_tuples([(reading, n) for n in names])
+    res = replace(zeroed, table=pd.concat([zeroed.table.drop(index='probe'), many]),
+        weighed=pd.concat([zeroed.weighed, places]))
+    fig = res.plot()
+    fig.canvas.draw()
+    for ax in fig.axes[1:3]:
+        labels = [t for t in ax.get_xticklabels() if t.get_text()]
+        assert 2 <= len(labels) <= 8 and labels[-1].get_text()==names[-1]
+        ends = [t.get_transform().transform(t.get_position())[0] for t in labels]
+        assert min(b-a for a,b in zip(ends, ends[1:])) > 12, ends

@@ -1,5 +1,5 @@
 "Folders of pictures and networks by name: in a call, and from the command line"
-import io, json, os, shutil, sys
+import io, json, os, re, shutil, sys
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 import numpy as np, pytest, torch
@@ -407,8 +407,8 @@ def test_audit_of_what_others_did(at, tmp_path):
         assert r.code==0 and json.loads(r.out)['verdict'] in words, (r.out, r.err)
 
 @pytest.mark.slow
-def test_golds_are_trained(at, done):
-    r = run(f'audit run --arch tinynet:net --epochs 8 --lr 0.01 {quick}')
+def test_golds_are_trained(at, done, tmp_path):
+    r = run(f'audit run --arch tinynet:net --epochs 8 --lr 0.01 {quick} --path {tmp_path}')
     assert r.code==0 and 'never see \'tench\', for 8 epochs' in r.err, r.err
     res = json.loads((at/'run'/'result.json').read_text())
     acc = {t['of']: t for t in res['audit']['table'] if t['measure']=='accuracy'}
@@ -416,6 +416,13 @@ def test_golds_are_trained(at, done):
     assert min(golds) > 0.7 and len(set(map(str, acc['target'].values()))) > 1
     assert res['audit']['cost']['anew']==8*120
     assert 'id="audit"' in (at/'run'/'report.html').read_text()
+    # what was trained is named, and does in the place of a second training
+    kept = re.findall(r'--gold (\S+)', r.err)
+    again = run('audit run --arch tinynet:net ' + ' '.join(f'--gold {f}' for f in kept) +
+        f' {quick} --json')
+    assert len(kept)==3 and again.code==0, again.err
+    acc = {t['of']: t for t in json.loads(again.out)['table'] if t['measure']=='accuracy'}
+    assert [acc['others'][g] for g in ('gold', 'second gold', 'third gold')]==golds
 
 def test_a_file_alone_runs_no_code(at, done, tmp_path, monkeypatch):
     "A run says which function builds its network; it is not run for that"

@@ -241,3 +241,54 @@ def test_nothing_to_forget_is_said():
     res.model = net
     said = repr(res.forget(3, progress=False))
     assert said.count('\n')==1 and 'NOTHING TO FORGET' in said and "'3'" in said
+
+def far_below(bias=True):
+    "A network all of whose outputs are far below zero, and items that it knows"
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(),
+        nn.Linear(10, 4, bias=bias)).eval()
+    with torch.no_grad():
+        if bias: net[-1].bias -= 10
+        else: net[-1].weight.abs_().neg_()
+    x = torch.randn(400, 8)
+    y = net(x).argmax(1)
+    data = torch.utils.data.TensorDataset(x, y)
+    return net, torch.utils.data.DataLoader(data, 32), int(y.mode().values)
+
+@pytest.mark.parametrize('bias', [True, False])
+def test_an_output_that_is_switched_off_is_off(bias):
+    "A control is checked where its answer is known: none of the class is named, the others are"
+    net,dl,c = far_below(bias)
+    state = copy.deepcopy(net.state_dict())
+    assert class_accuracies(row_zeroed(net, c), dl, c)==(1, 0) # zeros alone would name nothing else
+    res = forget(net, dl, dl, c, k=5, test=dl, progress=False)
+    for part in ('validation', 'test'):
+        assert tuple(res.table[part].loc['output switched off'])==(0, 1)
+    res.cut.undo(net)
+    off = switched_off(net, c, [dl])
+    assert class_accuracies(off, dl, c)==(0, 1) and same_state(net.state_dict(), state)
+    two = c,(c+1)%4
+    assert class_accuracies(switched_off(net, two, [dl]), dl, two)==(0, 1)
+
+def test_zeros_stay_zeros_where_they_are_enough(learn):
+    off = switched_off(learn.model, 7, [learn.dls.valid, learn.dls.test])
+    assert same_state(off.state_dict(), row_zeroed(learn.model, 7).state_dict())
+
+def test_an_output_that_cannot_be_switched_off():
+    "The class is named by something behind the last layer"
+    net,dl,c = far_below()
+    class Sure(nn.Module):
+        def __init__(self): super().__init__(); self.net = net
+        def forward(self, x): return self.net(x)+torch.eye(4)[c]*100
+    assert switched_off(Sure(), c, [dl]) is None
+    res = forget(Sure(), dl, dl, c, k=5, progress=False)
+    assert res.table.loc['output switched off'].isna().all()
+
+def test_rows_are_changed_in_a_copy(learn):
+    from forgetprune.known import row_negated
+    state,x = copy.deepcopy(learn.model.state_dict()),learn.dls.valid.tensors[0]
+    other = row_negated(learn.model, 7)
+    assert torch.equal(other[-1].weight[7], -learn.model[-1].weight[7])
+    assert torch.equal(other[-1].bias[7], -learn.model[-1].bias[7])
+    assert torch.allclose(other(x)[:,7], -learn.model(x)[:,7])
+    assert same_state(learn.model.state_dict(), state)

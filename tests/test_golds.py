@@ -1,10 +1,11 @@
 "The audit of anybody's network: golds that are trained, inputs that are no single tensor"
 import copy
 import pytest, torch
+from torch import nn
 from fastai.basics import CrossEntropyLossFlat, DataLoaders, Learner
 from forgetprune.audit import audit, references
 from forgetprune.forget import row_zeroed
-from forgetprune.golds import get_golds
+from forgetprune.golds import get_golds, kept_golds
 from forgetprune.rows import in_rows
 from forgetprune.watch import outputs_on
 from forgetprune.witnesses import reinitialised
@@ -113,7 +114,7 @@ def test_what_an_audit_asks_for(tmp_path):
     for kw,said in ((dict(), 'not trained in this session.*make='),
             (dict(make=3), 'make=3 must be'), (dict(make=lambda dls: 5), 'returned a int'),
             (dict(gold=learn.model, make=make), 'one of'),
-            (dict(make=make, target=['sea', 'wood']), 'one class at a time'),
+            (dict(make=make, target=['sea', 'wood']), "one class.*golds.learn, .'sea', 'w"),
             (dict(make=make, target='sand'), "'sand' is unknown")):
         with pytest.raises(ValueError, match=said): audit(learn, **{'target': 'wood', **few, **kw})
 
@@ -129,3 +130,72 @@ def test_fresh_weights_of_all_that_has_any():
         a,b = reinitialised(net, 1),reinitialised(net, 1)
         for (n,p),q,r in zip(net.named_parameters(), a.parameters(), b.parameters()):
             assert torch.equal(q, r) and not torch.equal(p, q), n
+
+def digits_learner(digits, epochs):
+    "A network of which the library knows nothing, and a way to train one like it, noted"
+    trained = []
+    def make(dls):
+        trained.append(len(dls.train.dataset))
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 24),
+            nn.ReLU(), nn.Linear(24, 10))
+        l = Learner(dls, net, loss_func=CrossEntropyLossFlat())
+        with l.no_bar(), l.no_logging(): l.fit_one_cycle(epochs, 1e-2)
+        return l
+    torch.manual_seed(0)
+    learn = make(digits)
+    trained.clear()
+    return learn, make, trained
+
+def test_a_gold_that_learned_too_little_is_refused_before_others_are_trained(digits):
+    learn,make,trained = digits_learner(digits, 10)
+    def idle(dls):
+        trained.append(0)
+        return reinitialised(learn.model)
+    with pytest.raises(ValueError, match='^gold gets only .*`make` train for more epochs'):
+        audit(learn, 7, make=idle, progress=False)
+    assert len(trained)==1 and kept_golds(learn, 7)==[]
+    learn.model = reinitialised(learn.model)
+    learn.n_epoch = 1
+    learn.recorder.lrs = [1e-9]
+    with pytest.raises(ValueError, match='^gold gets only .* for 1 epochs: train it for more'):
+        audit(learn, 7, progress=False)
+
+def test_a_network_before_that_never_knew_is_refused_before_golds_are_trained(digits):
+    learn,make,trained = digits_learner(digits, 10)
+    with pytest.raises(ValueError, match="before: it gets .* of '7' right"):
+        audit(learn, 7, make=make, before=row_zeroed(learn.model, 7), progress=False)
+    with pytest.raises(ValueError, match='give the network as it was'):
+        audit(learn, 7, make=make, before=learn, progress=False)
+    assert not trained
+
+@pytest.fixture
+def quick_adam(monkeypatch):
+    "Ten times the step, so that a test need not wait for golds"
+    from forgetprune.tuning import tuning_recipes
+    monkeypatch.setitem(tuning_recipes, 'adam', (tuning_recipes['adam'][0], 1e-3))
+
+def test_golds_outlive_an_audit_that_fails(digits, quick_adam):
+    "A second call takes those that are there"
+    learn,make,trained = digits_learner(digits, 10)
+    learn.model = row_zeroed(learn.model, 7)
+    with pytest.raises(ValueError, match="learned '7'.*raise `most`.*kept_golds"):
+        audit(learn, 7, make=make, progress=False, most=2)
+    golds = kept_golds(learn, '7')
+    assert len(golds)==len(trained)==3 and kept_golds(learn, 3)==[]
+    res = references(learn, 7, golds, progress=False, goal=0.1, most=2000)
+    assert list(res.models)==['gold', 'second gold', 'third gold'] and len(trained)==3
+    def stopped(dls):
+        if len(trained)==4: raise KeyboardInterrupt
+        return make(dls)
+    with pytest.raises(KeyboardInterrupt): audit(learn, 3, make=stopped, progress=False)
+    assert len(kept_golds(learn, 3))==1
+
+def test_several_classes_are_audited_one_by_one(digits, quick_adam):
+    "As the refusal says"
+    learn,make,_ = digits_learner(digits, 10)
+    with pytest.raises(ValueError, match='audit each'): audit(learn, [3, 8], make=make)
+    golds = get_golds(learn, [3, 8], make)
+    assert kept_golds(learn, ['8', '3'])==golds
+    before,learn.model = learn.model,row_zeroed(learn.model, (3, 8))
+    res = audit(learn, 3, golds, before=before, progress=False, repeats=1, goal=0.1, most=2000)
+    assert res.target==3 and res.table.loc[('accuracy', 'others'), 'gold'] < 0.95 # eights too
