@@ -164,6 +164,10 @@ def mutated(n):
 
 # ---- the first seconds
 
+def listening():
+    "To interrupts, which a process that was started in the background does not hear"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 def first_seconds(n):
     "Interrupt a command while it starts: a sentence, or Python's own words before it reads ours"
     counts = {}
@@ -171,7 +175,7 @@ def first_seconds(n):
         with tempfile.TemporaryDirectory() as tmp:
             p = subprocess.Popen([sys.executable, '-c', 'from forgetprune.cli import main; main()',
                 'forget', '--data', 'digits', '--target', '7', '--path', tmp],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
             wait = 0.1+2.5*i/n
             time.sleep(wait)
             p.send_signal(signal.SIGINT)
