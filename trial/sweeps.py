@@ -52,7 +52,7 @@ def killed(folder, rng):
     time.sleep(3) # a worker looks every second
     pids = (folder/'pids').read_text().split() if (folder/'pids').exists() else []
     wrong = [f'{pid} outlived its driver' for pid in set(pids) if lives(pid)]
-    out,_ = start(folder, jobs).communicate(timeout=120)
+    out,_ = start(folder, jobs).communicate(timeout=900)
     if out.split()!=['12', '0']: wrong.append(f'resumed: {out!r}')
     if {k: v for k,v in rows(folder).items() if k in before}!=before: wrong.append('rows changed')
     if list(folder.glob('.*')): wrong.append('files are left')
@@ -60,7 +60,7 @@ def killed(folder, rng):
 
 def deadly(folder, rng):
     "A run kills its process; the others are there, and it is said"
-    out,err = start(folder, rng.choice([1, 2]), deadly=rng.randrange(12)).communicate(timeout=120)
+    out,err = start(folder, rng.choice([1, 2]), deadly=rng.randrange(12)).communicate(timeout=900)
     return [] if out.split()==['11', '1'] else [f'a deadly run: {out!r} {err[-200:]!r}']
 
 def may_mount():
@@ -78,13 +78,13 @@ def full(folder):
     os.environ['ENDED'] = tempfile.mkstemp()[1]
     since = time.monotonic()
     p = start(folder, jobs, size=100_000, n=40, pause=100)
-    _,err = p.communicate(timeout=120)
+    _,err = p.communicate(timeout=900)
     took,ended = time.monotonic()-since,len(Path(os.environ['ENDED']).read_text().split())
     os.unlink(os.environ['ENDED'])
     if 'its disk is full' not in err: wrong.append(f'not said: {err[-300:]!r}')
     n = len(rows(folder))
     if n!=ended or not 0 < ended < 40: wrong.append(f'{n} rows, {ended} runs ended')
-    if took > 60: wrong.append(f'it took {took:.0f} s')
+    if took > 240: wrong.append(f'it took {took:.0f} s')
     return wrong
 
 def main():
