@@ -95,7 +95,7 @@ def log_ticks(
     within = lambda ticks: [t for t in sorted(ticks) if bins[0] <= t <= bins[-1]]
     every = within([*tens, *(3*t for t in tens)])
     if 2 <= len(every) < 6: return every
-    return within(tens) if every else [bins[0], (bins[0]*bins[-1])**0.5, bins[-1]]
+    return within(tens) or [bins[0], (bins[0]*bins[-1])**0.5, bins[-1]]
 
 # %% ../nbs/00b_figures.ipynb #8fdab984
 def log_histogram(

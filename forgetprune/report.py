@@ -68,7 +68,7 @@ def _table(df):
     rows = [Tr(Th(_name(i), scope='row'), *(Td(_cell(v)) for v in row))
         for i,*row in df.itertuples(name=None)]
     table = Table(Thead(Tr(head, *heads)), Tbody(*rows))
-    return Div(table, cls='scroll', tabindex='0', role='region', aria_label='table')
+    return Div(table, cls='scroll', tabindex='0', role='group', aria_label='table')
 
 def _settings(values):
     "Pairs of a name and a value"
@@ -226,7 +226,7 @@ def room_for(
     "A sentence of the answer that `report_section` replaces"
     return P(*text, id=f'{name}-said')
 
-_before = '<section id="details">', '<footer>', '</body>' # a page that somebody has edited
+_before = '<section id="details">', '<footer>', '</body>', '</html>' # pages may be edited
 
 def report_section(
     page:str, # from `report_html`

@@ -163,6 +163,11 @@ def test_recycling_and_magnitudes(tmp_path):
     page = (tmp_path/'m'/'report.html').read_text()
     assert '20 neurons in 1 block:' in Seen(page).within(id='answer') and 'median' in said
 
+def test_a_logarithmic_axis_has_labels():
+    from forgetprune.figures import log_ticks
+    for low in (0.11, 0.2, 0.31): # between powers of ten, with or without thrice one of them
+        assert log_ticks(np.geomspace(low, 0.8, 5))
+
 @pytest.mark.slow
 def test_in_a_browser(made, tmp_path):
     "Nothing runs off the side, in light and dark, and folded parts are printed"
