@@ -223,9 +223,9 @@ def base(html):
         yield f'http://127.0.0.1:{s.server_port}/'
         s.shutdown()
 
-@pytest.fixture(scope='session')
-def tab(browser, base):
-    "One tab, in which all pages are opened, with what went wrong in `.wrong`"
+@pytest.fixture
+def tab(browser):
+    "One tab, in which all pages of a test are opened, with what went wrong in `.wrong`"
     p = browser.new_context(viewport=dict(width=1280, height=900)).new_page()
     p.set_default_timeout(120_000) # three browsers on two cores begin at once
     p.wrong,p.got = [],[]
