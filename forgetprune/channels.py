@@ -135,7 +135,7 @@ def channel_magnitude(
     target=None, rest=None, # not used
     there:list=None # of `Channels`; `deep_channels(model)` if omitted
 )->dict: # name of channels to one score per channel
-    "L1 norm of the filters (Li et al. 2017): the largest, whoever they serve (a control)"
+    "L1 norm of the filters (Li et al. 2017): the largest, whichever class they serve (a control)"
     there = deep_channels(model) if there is None else there
     every = {n: l.weight.detach().abs() for n,l in linears(unwrap(model)).items()}
     return folded(model, there, every, 'out')
@@ -296,7 +296,7 @@ def forget_channels(
     progress:bool=True, # show progress bars?
     **kwargs # to the criterion
 )->Forgotten: # its `k` is the share
-    "Cut the channels that serve `target` most whole: sized on validation data"
+    "Cut whole the channels that serve `target` most, as many as validation data say"
     if share is not None: share_of('share', share)
     a = asked(model, train, valid, target, goal, budget, vocab, test, progress)
     there = deep_channels(a.model) if there is None else [t for t in there if not t.why]
@@ -318,7 +318,7 @@ def forget_channels(self:Learner, # noqa: F811 the function above stays what it 
     target, share:float=None, criterion='contribution', there:list=None, # see the function
     goal:float=None, budget:float=0.01, progress:bool=True, **kwargs # see the function
 )->Forgotten:
-    "Cut the channels that serve `target` most whole: sized on validation data"
+    "Cut whole the channels that serve `target` most, as many as validation data say"
     dls = self.dls
     return forget_channels(self.model, dls.train, dls.valid, target, share, criterion, there, goal,
         budget, vocab_of(dls), parts_of(dls).get('test'), progress, **kwargs)

@@ -30,7 +30,7 @@ def _listed(v):
 def vocab_of(
     *sources # loaders, `DataLoaders`, lists of names, dicts of number to name; None is left out
 ): # names of the classes, in order; None if nobody says
-    "The vocabulary that the first of these has"
+    "The vocabulary of the first of these that has one"
     for s in sources:
         data = getattr(s, 'dataset', None)
         while hasattr(data, 'dataset') and not hasattr(data, 'classes'): data = data.dataset

@@ -47,7 +47,7 @@ def trained_anew(
 def gold_seeds(
     learn:Learner # whose `.seed` is the start of its own network, 0 if it has none
 )->list: # three others
-    "The starts of golds"
+    "The seeds from which golds start"
     return [getattr(learn, 'seed', 0)+1000*i for i in (1, 2, 3)]
 
 def _made(make, dls, seed):

@@ -219,7 +219,7 @@ class Kept:
 def again(
     dl # any loader
 ): # itself, or a loader of the same batches
-    "What may be read several times, and cheaply"
+    "A loader that may be read several times, and cheaply"
     if isinstance(dl, (TensorDL, list, tuple, Kept)): return dl
     return list(dl) if hasattr(dl, '__next__') else Kept(dl) # a generator is gone once it was read
 

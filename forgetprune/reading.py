@@ -72,7 +72,7 @@ def lm_loss(
 
 # %% ../nbs/18_reading.ipynb #0427f5fb
 def read(model, x):
-    "What `model` makes of `x`, and why not if it cannot"
+    "What `model` makes of `x`; an error says why it cannot"
     config = getattr(unwrap(model), 'config', None)
     if getattr(config, 'is_encoder_decoder', False) and not isinstance(x, Mapping):
         raise ValueError(

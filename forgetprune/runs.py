@@ -26,7 +26,7 @@ def digest(
     result:dict, # of a run, as plain values
     but # keys that are left out
 )->str: # 16 hexadecimal digits
-    "Of what a result says"
+    "A checksum of what a result says"
     said = {k: v for k,v in result.items() if k not in but}
     said = json.loads(json.dumps(without_nan(said))) # as a file has it
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
@@ -34,7 +34,7 @@ def digest(
 def run_id(
     result:dict # of a run, as plain values
 )->str: # 16 hexadecimal digits
-    "Of what was asked and what came out"
+    "A checksum of what was asked and what came out"
     return digest(result, ('run', 'files', 'audit', 'checksum'))
 
 # %% ../nbs/33a_runs.ipynb #d0a00006

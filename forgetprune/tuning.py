@@ -89,7 +89,7 @@ class Glances(Callback):
 def recipe_of(
     recipe # a name in `tuning_recipes`, or (optimiser, learning rate)
 ): # (optimiser, learning rate)
-    "What trains a network further"
+    "Optimiser and learning rate of a recipe for training further"
     if not isinstance(recipe, str): return recipe
     return tuning_recipes[one_of('recipe', recipe, tuning_recipes)]
 
