@@ -81,7 +81,7 @@ def forget_answer(
 # %% ../nbs/33c_pages.ipynb #33c00009
 controls_are = (
     'The rows below the cut are its controls: cuts of the same size at random and of the '
-    'largest weights, and the output for the class switched off (set to zero), which costs '
+    'largest weights, and the output for the class switched off, which costs '
     'nothing, forgets nothing, and hides the class where another output is above zero.')
 no_test = (
     'There are no test data: accuracies are those of the validation data, by which the size of '
