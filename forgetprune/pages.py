@@ -82,7 +82,7 @@ def forget_answer(
 controls_are = (
     'The rows below the cut are its controls: cuts of the same size at random and of the '
     'largest weights, and the output for the class switched off, which costs '
-    'nothing, forgets nothing, and hides the class where another output is above zero.')
+    'nothing, forgets nothing, and hides the class.')
 no_test = (
     'There are no test data: accuracies are those of the validation data, by which the size of '
     'the cut was chosen, and are rather too good.')
