@@ -388,7 +388,7 @@ def _chance(vocab, valid, last):
 def criterion_name(
     criterion # a name, or a function
 )->str:
-    "By what it is called in results"
+    "The name of a criterion in results"
     if isinstance(criterion, str): return criterion
     return getattr(criterion, '__name__', repr(criterion))
 
