@@ -8,7 +8,7 @@ __all__ = ['summaries', 'main']
 # %% ../nbs/35_cli.ipynb #3b76ec70
 import sys
 try: # an interrupt in the first moments
-    import ast, os, re, signal, threading, warnings
+    import ast, atexit, os, re, signal, threading, warnings
     from contextlib import contextmanager, suppress
     from functools import cache
     from pathlib import Path
@@ -197,4 +197,6 @@ def main(
     out,sys.stdout = sys.stdout,_Printing(sys.stdout)
     try: code = _run(args)
     finally: sys.stdout = out
+    # what libraries do at the end must not be interrupted with a traceback; all is written
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

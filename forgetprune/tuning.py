@@ -24,6 +24,8 @@ from .training import mean_loss
 from .watch import watching
 
 # %% ../nbs/09c_tuning.ipynb #fab4c6f2
+_rounding = 1e-6 # of an accuracy: 18 of 20 in single precision is a little less than 0.9
+
 class Until(Callback):
     "Looks now and then while training, and stops once `goal` is reached; see `.needed`, `.looked`"
     order,run_valid = 110,False # after `KeepCut`, so that it sees the weights as they will stay
@@ -53,7 +55,7 @@ class Until(Callback):
     def _look(self):
         with watching(self.learn.model): now = float(self.look(self.learn.model))
         self.looked.append((self.seen, self.steps, now))
-        there = now <= self.goal if self.falling else now >= self.goal
+        there = (now-self.goal if self.falling else self.goal-now) <= _rounding
         if there: self.needed = self._crossing()
         if there or self.seen >= self.most: raise CancelFitException()
     def _crossing(self):

@@ -408,3 +408,12 @@ def test_names_of_many_places_do_not_overlap(zeroed):
         assert 2 <= len(labels) <= 8 and labels[-1].get_text()==names[-1]
         ends = [t.get_transform().transform(t.get_position())[0] for t in labels]
         assert min(b-a for a,b in zip(ends, ends[1:])) > 12, ends
+
+def test_eighteen_of_twenty_are_nine_in_ten(learn, digits):
+    "An accuracy in single precision that is the goal reaches it"
+    exact = torch.tensor([1.]*18+[0.]*2).mean()
+    assert float(exact) < 0.9
+    until = Until(lambda m: exact, 0.9, lambda b: len(b[1]), most=100)
+    loop = copy_learner(learn.model, digits.train, learn.loss_func, recipe_of('sgd')[0], [until])
+    with loop.no_bar(), loop.no_logging(): loop.fit(1, 1e-3)
+    assert until.needed==0 and until.steps==0

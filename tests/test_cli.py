@@ -285,3 +285,15 @@ def test_a_damaged_checkpoint_names_the_block(tmp_path, capsys):
     assert code(['magnitudes', str(tmp_path/'m.safetensors')])==2
     err = capsys.readouterr().err
     assert 'weights of x are NaN' in err and err.count('\n')==1
+
+def test_interrupted_after_the_end():
+    "What libraries do when Python ends is not interrupted with a traceback"
+    code = """import atexit, time
+atexit.register(lambda: (print('ends', flush=True), time.sleep(2)))
+from forgetprune.cli import main
+main(['--version'])"""
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    while p.stdout.readline().strip()!='ends': assert p.poll() is None
+    p.send_signal(signal.SIGINT)
+    assert p.wait(60)==0 and p.stderr.read()==''

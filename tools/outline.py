@@ -20,13 +20,28 @@ def is_check(node):
         return True
     return isinstance(node, (ast.For, ast.With)) and all(map(is_check, node.body))
 
+def sets(node):
+    "An option of a library: `pd.set_option(...)`, `plt.rcParams[...] = ...`"
+    return is_call(node, r'[\w.]*set_\w+') or (isinstance(node, ast.Assign)
+        and all('rcParams' in ast.unparse(t) for t in node.targets))
+
+def after_imports(
+    code # of a cell
+)->tuple: # (the imports that it begins with, what comes after them); all of it if nothing does
+    "A cell in two, where it does more than to import"
+    body = parsed(code)
+    n = next((i for i,node in enumerate(body) if not (is_import(node) or sets(node))), 0)
+    if not n: return '', code
+    lines,end = code.split('\n'),body[n-1].end_lineno
+    return '\n'.join(lines[:end]), '\n'.join(lines[end:]).strip('\n')
+
 def kind(
     code, # of a cell
     shows # does it have outputs?
 )->str: # 'imports', 'check', 'functions' or 'code'
     "What a cell is for"
     body = parsed(code)
-    set_up = lambda node: is_import(node) or is_call(node, r'[\w.]*set_\w+')
+    set_up = lambda node: is_import(node) or sets(node)
     if any(map(is_import, body)) and all(map(set_up, body)) and not shows: return 'imports'
     if body and all(map(is_check, body)) and not shows: return 'check'
     defines = lambda node: isinstance(node, (ast.FunctionDef, ast.ClassDef))

@@ -8,7 +8,7 @@ import base64, re
 from configparser import ConfigParser
 from html import escape
 from chapters import repo, source
-from outline import kind, names, outline
+from outline import after_imports, kind, names, outline
 
 def repository():
     "Where the code is: owner and name on GitHub"
@@ -271,9 +271,13 @@ def staged(
             continue
         code = code_of(src)
         if not code or re.search(r'^#\|\s*hide\b', src, re.M): continue
+        if kind(code, bool(c['outputs']))=='imports':
+            cells = with_imports(cells, code)
+            continue
+        first,code = after_imports(code)
+        if first: cells = with_imports(cells, first)
         of = kind(code, bool(c['outputs']))
-        if of=='imports': cells = with_imports(cells, code)
-        elif of=='check': cells.append(markdown(check_shown(code)))
+        if of=='check': cells.append(markdown(check_shown(code)))
         elif re.search(r'^#\|\s*exporti?\b', src, re.M) and not c['outputs']:
             cells.append(markdown(with_targets(code, module, written)+outlined(code)))
         elif of=='functions': cells.append(markdown(outlined(code)))
