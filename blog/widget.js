@@ -364,7 +364,7 @@ class Page {
 
   listen() {
     const k = this.$('#fpw-k')
-    k.addEventListener('input', () => this.soon(() => { this.cut(); this.say('') }))
+    k.addEventListener('input', () => { this.say(''); this.soon(() => this.cut()) })
     k.addEventListener('change', () => { this.cut(); this.tell() })
     this.$('.fpw-picks').addEventListener('change', e => this.take(+e.target.value))
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())

@@ -1,4 +1,4 @@
-import functools, os, random, signal, sys
+import functools, os, random, shutil, signal, sys
 from pathlib import Path
 # on the processor wherever there is a graphics card, but for tests of that; before torch looks
 if not any('test_gpu' in a for a in sys.argv): os.environ['CUDA_VISIBLE_DEVICES'] = ''
@@ -96,6 +96,22 @@ def learn(digits, _trained):
 
 @pytest.fixture
 def sevens(digits): return class_split(digits.train, 7)
+
+# one for all tests: two of them in one process would not do
+chromium = os.environ.get('CHROMIUM') or next(filter(None,
+    map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
+    '--disable-background-networking --disable-component-update --disable-sync').split()
+
+@pytest.fixture(scope='session')
+def browser():
+    api = pytest.importorskip('playwright.sync_api')
+    if not chromium:
+        pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
+    with api.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=chromium, args=flags)
+        yield b
+        b.close()
 
 class Cpu16(Callback):
     "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"

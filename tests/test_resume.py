@@ -316,7 +316,7 @@ def test_another_schedule_or_cut_is_noticed(tmp_path):
 def test_who_cannot_say_what_it_remembers_is_refused(tmp_path):
     from fastai.callback.tracker import SaveModelCallback
     from fastai.callback.training import ShortEpochCallback
-    class Places(Callback):
+    class Counts(Callback):
         n = 0
         def after_batch(self): self.n += 1
     class Late(Counts):

@@ -1,6 +1,6 @@
 """The site, built from the stored outputs and driven in a real browser: no errors, no requests to
 the outside, links that lead somewhere, sliders, search, contrast, phones"""
-import functools, http.server, json, os, re, shutil, subprocess, sys, threading
+import functools, http.server, json, re, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -9,10 +9,6 @@ import claims, staged # tools/, see conftest.py
 from filelock import FileLock
 
 repo = Path(__file__).resolve().parents[1]
-chromium = os.environ.get('CHROMIUM') or next(filter(None,
-    map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
-    '--disable-background-networking --disable-component-update --disable-sync').split()
 
 @pytest.fixture(scope='session')
 def html(tmp_path_factory, worker_id):
@@ -202,16 +198,6 @@ def test_feed(html, pages):
         for e in entries)
 
 # ---- in a browser
-
-@pytest.fixture(scope='session')
-def browser():
-    api = pytest.importorskip('playwright.sync_api')
-    if not chromium:
-        pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
-    with api.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=flags)
-        yield b
-        b.close()
 
 @pytest.fixture(scope='session')
 def base(html):

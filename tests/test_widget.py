@@ -1,6 +1,6 @@
 """The widget that the site's readers cut and teach, in a real browser: its numbers against those of
 the library, keyboard, drawing, phones, and what is there without it"""
-import copy, functools, http.server, json, os, re, shutil, threading
+import copy, functools, http.server, json, re, threading
 import pytest, torch
 from torch.utils.data import TensorDataset
 import widget as W
@@ -11,10 +11,6 @@ from forgetprune.relearn import relearn
 from forgetprune.training import squared_error
 from forgetprune.tuning import copy_learner, recipe_of
 
-chromium = os.environ.get('CHROMIUM') or next(filter(None,
-    map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run '
-    '--disable-background-networking --disable-component-update --disable-sync').split()
 page = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
 <body><main><h1>A page</h1>{}
@@ -59,16 +55,6 @@ def base(html):
         threading.Thread(target=s.serve_forever, daemon=True).start()
         yield f'http://127.0.0.1:{s.server_port}/'
         s.shutdown()
-
-@pytest.fixture(scope='module')
-def browser():
-    api = pytest.importorskip('playwright.sync_api')
-    if not chromium:
-        pytest.skip('no Chromium here; install one (Debian: chromium) or name it in CHROMIUM')
-    with api.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=flags)
-        yield b
-        b.close()
 
 @pytest.fixture
 def opened(browser, base):
