@@ -105,7 +105,7 @@ def _figures(res, part, vocab, answers):
     "Name to (figure, caption)"
     few,names = _shown_classes([a.bincount(minlength=len(vocab)) for a in answers], vocab)
     curve = (f'Accuracy on {res.name!r} and on the other classes against weights cut per layer '
-        '(validation data); the line marks the cut that was made.')
+        '(validation data). Dotted: the cut that was made; dashed: the goal and the budget.')
     named = f'What the network calls {part} images of {res.name!r}, before and after.'
     title = f'Images of {res.name!r} ({part} data)'
     return dict(answers=(plot_answers(*few, names, title), named), curve=(res.plot(), curve))
