@@ -173,7 +173,7 @@ def test_in_a_browser(made, tmp_path):
     "Nothing runs off the side, in light and dark, and folded parts are printed"
     sync = pytest.importorskip('playwright.sync_api')
     (tmp_path/'p.html').write_text(made[3])
-    from test_site import chromium
+    from conftest import chromium
     if not chromium: pytest.skip('no Chromium here')
     with sync.sync_playwright() as p:
         b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
