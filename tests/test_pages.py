@@ -169,24 +169,19 @@ def test_a_logarithmic_axis_has_labels():
         assert log_ticks(np.geomspace(low, 0.8, 5))
 
 @pytest.mark.slow
-def test_in_a_browser(made, tmp_path):
+def test_in_a_browser(made, tmp_path, browser):
     "Nothing runs off the side, in light and dark, and folded parts are printed"
-    sync = pytest.importorskip('playwright.sync_api')
     (tmp_path/'p.html').write_text(made[3])
-    from conftest import chromium
-    if not chromium: pytest.skip('no Chromium here')
-    with sync.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
-        for width,theme in ((1280, 'light'), (375, 'dark')):
-            page = b.new_page(viewport=dict(width=width, height=800), color_scheme=theme)
-            page.goto((tmp_path/'p.html').as_uri())
-            page.evaluate('document.querySelectorAll("details").forEach(d => d.open = true)')
-            assert page.evaluate('document.documentElement.scrollWidth') <= width
-            inked = 'getComputedStyle(document.body).color'
-            assert (page.evaluate(inked)=='rgb(27, 27, 27)')==(theme=='light')
-            assert page.locator('#answer').bounding_box()['y'] < 200
-        page.evaluate('document.querySelectorAll("details").forEach(d => d.open = false)')
-        page.emulate_media(media='print')
-        high = 'Math.min(...[...document.querySelectorAll("details")].map(d => d.offsetHeight))'
-        assert page.evaluate(high) > 100 and page.evaluate(inked)=='rgb(27, 27, 27)'
-        b.close()
+    for width,theme in ((1280, 'light'), (375, 'dark')):
+        page = browser.new_page(viewport=dict(width=width, height=800), color_scheme=theme)
+        page.goto((tmp_path/'p.html').as_uri())
+        page.evaluate('document.querySelectorAll("details").forEach(d => d.open = true)')
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        inked = 'getComputedStyle(document.body).color'
+        assert (page.evaluate(inked)=='rgb(27, 27, 27)')==(theme=='light')
+        assert page.locator('#answer').bounding_box()['y'] < 200
+    page.evaluate('document.querySelectorAll("details").forEach(d => d.open = false)')
+    page.emulate_media(media='print')
+    high = 'Math.min(...[...document.querySelectorAll("details")].map(d => d.offsetHeight))'
+    assert page.evaluate(high) > 100 and page.evaluate(inked)=='rgb(27, 27, 27)'
+    page.close()
