@@ -23,7 +23,7 @@ from .loaders import in_memory
 from .measured import (probe_all, ratios_to_gold, readable, relearn_all,
                                   relearning_ways, witness_values)
 from .outputs import centred, over_suppression
-from .relearn import check_lesson, look_dl, looks_of, made_up, most_looked_at
+from .relearn import check_lesson, look_dl, how_to_look, made_up, most_looked_at
 from .rows import InRows, in_rows
 from .silence import heal
 from .watch import class_accuracies, logits_of, watching
@@ -300,7 +300,7 @@ def references(
     if gold is not None and make is not None:
         raise ValueError('make: golds were handed in as well; give one of the two')
     _module_or_none(before)
-    looks = looks_of(learn.model, n_look)
+    looks = how_to_look(learn.model, n_look)
     with no_random(seed, reproducible=False):
         data = in_rows(learn, look_dl(learn, dl), seed)
         trained = gold is None

@@ -44,7 +44,7 @@ def check_lesson(
 _large = 5_000_000 # weights
 _large_look,_large_growth = 100,1.25
 
-def looks_of(
+def how_to_look(
     model:nn.Module, # that is to be taught, many times
     n_look:int=None # images at a look, if that is given
 )->dict: # `n_look` and `growth`, see `relearn`

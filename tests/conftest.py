@@ -1,4 +1,5 @@
-import functools, os, random, shutil, signal, sys
+import functools, http.server, os, random, shutil, signal, sys, threading
+from contextlib import contextmanager
 from pathlib import Path
 # on the processor wherever there is a graphics card, but for tests of that; before torch looks
 if not any('test_gpu' in a for a in sys.argv): os.environ['CUDA_VISIBLE_DEVICES'] = ''
@@ -112,6 +113,17 @@ def browser():
         b = p.chromium.launch(executable_path=chromium, args=flags)
         yield b
         b.close()
+
+@contextmanager
+def served(folder):
+    "The address at which a folder is served meanwhile"
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
+            directory=str(folder))) as s:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{s.server_port}/'
+        s.shutdown()
 
 class Cpu16(Callback):
     "bfloat16 autocast on the CPU, as MixedPrecision does on a GPU"

@@ -303,13 +303,13 @@ def test_pictures_that_are_looked_at(learn, monkeypatch):
     usual,seen = of()
     assert n > 20 and set(seen)=={n} and len(seen)==len(usual.looked)
     assert relearn(learn, zeroed, 7, bs=16).looked==usual.looked # so the wrapper changes nothing
-    assert of(**R.looks_of(learn.model))[0].looked==usual.looked # nor does the rule, here
+    assert of(**R.how_to_look(learn.model))[0].looked==usual.looked # nor does the rule, here
     few,seen_few = of(n_look=20, growth=1.5)
     assert set(seen_few)=={20} and sum(seen_few) < 0.6*sum(seen)
     assert few.needed==pytest.approx(usual.needed, rel=0.4)
     monkeypatch.setattr(R, '_large', 1000)
-    assert R.looks_of(learn.model)==dict(n_look=100, growth=1.25)
-    assert R.looks_of(learn.model, 7)==dict(n_look=7, growth=1.25)
+    assert R.how_to_look(learn.model)==dict(n_look=100, growth=1.25)
+    assert R.how_to_look(learn.model, 7)==dict(n_look=7, growth=1.25)
 
 def test_an_audit_says_how_few_it_looked_at(learn, golds):
     learn.model = row_zeroed(learn.model, 7)

@@ -159,7 +159,9 @@ def test_class_split_switches_augmentation_off():
 
 @pytest.mark.parametrize('c', [10, -1, 7.5, 'seven', [3, 'x'], True, None])
 def test_absent_class(digits, c):
-    said = 'the classes there are 0, 1, 2|is of type .*; give the number of a class'
+    said = 'the classes there are 0, 1, 2'
+    if not isinstance(c, (str, list)) and type(c) is not int:
+        said = f'is of type {type(c).__name__}; give the number of a class'
     with pytest.raises(ValueError, match=said): class_split(digits.valid, c)
 
 def test_absent_class_of_a_loader_without_names():

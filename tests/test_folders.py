@@ -363,15 +363,14 @@ def test_a_learner_from_a_file(at, tmp_path):
     dls = ImageDataLoaders.from_folder(at/'shapes', item_tfms=Resize(16), bs=32, num_workers=0)
     def new(): return Learner(dls, named_network('tinynet:net', 4), path=tmp_path)
     learn = new()
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(8, 1e-2)
     learn.save('mine')
     learn.export(tmp_path/'mine.pkl')
     loaded,unpickled = new().load('mine'),load_learner(tmp_path/'mine.pkl')
     unpickled.dls = dls
     cuts = [l.forget('tench', k=20, progress=False).cut for l in (learn, loaded, unpickled)]
     for c in cuts[1:]: assert same_state(c.indices, cuts[0].indices)
-    with pytest.raises(ValueError, match='make=lambda dls|which knows the class'):
-        audit(loaded, 'tench', cut=cuts[1])
+    with pytest.raises(ValueError, match='make=lambda dls'): audit(loaded, 'tench', cut=cuts[1])
 
 # ---- audit
 

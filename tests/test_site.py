@@ -1,10 +1,11 @@
 """The site, built from the stored outputs and driven in a real browser: no errors, no requests to
 the outside, links that lead somewhere, sliders, search, contrast, phones"""
-import functools, http.server, json, re, subprocess, sys, threading
+import json, re, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
+from conftest import served
 import claims, staged # tools/, see conftest.py
 from filelock import FileLock
 
@@ -201,13 +202,7 @@ def test_feed(html, pages):
 
 @pytest.fixture(scope='session')
 def base(html):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
-            directory=str(html))) as s:
-        threading.Thread(target=s.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{s.server_port}/'
-        s.shutdown()
+    with served(html) as url: yield url
 
 @pytest.fixture
 def tab(browser):

@@ -1,7 +1,8 @@
 """The widget that the site's readers cut and teach, in a real browser: its numbers against those of
 the library, keyboard, drawing, phones, and what is there without it"""
-import copy, functools, http.server, json, re, threading
+import copy, json, re
 import pytest, torch
+from conftest import served
 from torch.utils.data import TensorDataset
 import widget as W
 from forgetprune.cut import largest
@@ -48,13 +49,7 @@ def judged(nets):
 
 @pytest.fixture(scope='module')
 def base(html):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet,
-            directory=str(html))) as s:
-        threading.Thread(target=s.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{s.server_port}/'
-        s.shutdown()
+    with served(html) as url: yield url
 
 @pytest.fixture
 def opened(browser, base):
