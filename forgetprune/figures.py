@@ -182,6 +182,82 @@ def draw_network(
     ax.set_title(title, fontsize=10)
     ax.axis('off')
 
+# %% ../nbs/00b_figures.ipynb #0b610004
+def _save_svg(fig, box):
+    "A figure as SVG, the same in each run"
+    from matplotlib import rc_context
+    b = io.BytesIO()
+    with rc_context({'svg.hashsalt': 'forgetprune'}):
+        fig.savefig(b, format='svg', bbox_inches=box, transparent=True, metadata={'Date': None})
+    return b.getvalue()
+
+def figure_svg(
+    fig # a matplotlib figure
+)->bytes:
+    "The figure as an SVG file without a background"
+    return _save_svg(fig, 'tight')
+
+def _part_svg(fig, artists):
+    "What `artists` cover of a figure, all else left out"
+    from matplotlib.transforms import Bbox
+    box = Bbox.union([a.get_tightbbox() for a in artists])
+    box = box.transformed(fig.dpi_scale_trans.inverted()).padded(0.06)
+    others = [a for a in fig.get_children() if a is not fig.patch and a not in artists]
+    seen = [a.get_visible() for a in others]
+    for a in others: a.set_visible(False)
+    svg = _save_svg(fig, box)
+    for a,v in zip(others, seen): a.set_visible(v)
+    return svg
+
+_least_size = 9 # of letters, in points
+
+def _legible(artists):
+    "No letter smaller than on paper"
+    from matplotlib.text import Text
+    for t in (t for a in artists for t in a.findobj(Text)):
+        t.set_fontsize(max(t.get_fontsize(), _least_size))
+
+# %% ../nbs/00b_figures.ipynb #0b610005
+def _says(ax):
+    "What a panel shows, for those who cannot see it"
+    x,y,title = [' '.join(t.replace('\\$', '$').split()) for t in (ax.get_xlabel(),
+        ax.get_ylabel(), ax.get_title())]
+    return ': '.join(filter(None, [title, ' against '.join(filter(None, [y, x]))])) or 'a panel'
+
+def _own_labels(ax):
+    "A panel that stands alone needs the labels that it shared with its neighbours"
+    for near,which in ((ax.get_shared_x_axes(), 'x'), (ax.get_shared_y_axes(), 'y')):
+        beside = [getattr(a, f'get_{which}label')() for a in near.get_siblings(ax)]
+        if len(beside) > 1: getattr(ax, f'set_{which}label')(max(beside, key=len))
+    ax.tick_params(labelleft=bool(ax.get_yticks().size), labelbottom=True)
+
+# %% ../nbs/00b_figures.ipynb #0b610006
+def _key(legend):
+    "A figure's legend, in two columns"
+    import matplotlib.pyplot as plt
+    names = [t.get_text() for t in legend.get_texts()]
+    fig = plt.figure(figsize=(4, 0.4+0.3*-(-len(names)//2)))
+    key = fig.legend(legend.legend_handles, names, loc='center', ncol=2, frameon=False)
+    plt.close(fig)
+    return fig, key, 'key: '+', '.join(names)
+
+def panels(
+    fig # a matplotlib figure; taken apart, so draw it before if it is to be shown as a whole
+)->list: # pairs of an SVG file (bytes) and what it shows
+    "Each panel as a picture of its own, and first what explains them all"
+    fig.draw_without_rendering()
+    fig.set_layout_engine('none')
+    places = {}
+    for ax in fig.axes:
+        if ax.axison: places.setdefault(tuple(ax.get_position().bounds), []).append(ax)
+    res = []
+    for axs in places.values():
+        _own_labels(axs[0])
+        _legible(axs)
+        res.append((_part_svg(fig, axs), _says(axs[0])))
+    keys = [_key(l) for l in fig.legends]
+    return [*((_part_svg(f, [key]), said) for f,key,said in keys), *res]
+
 # %% ../nbs/00b_figures.ipynb #1eb6cc69
 _signs = {'minus': '−', 'fast-backward': '|◀', 'step-backward': '◁', 'play fa-flip-horizontal': '◀',
           'pause': '❚❚', 'play': '▶', 'step-forward': '▷', 'fast-forward': '▶|', 'plus': '+'}

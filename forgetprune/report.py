@@ -10,7 +10,7 @@ import base64, io, math, re
 import numpy as np, pandas as pd
 from fastcore.xml import *
 from . import __version__
-from .figures import blue, literal, looks
+from .figures import blue, literal, looks, panels
 
 # %% ../nbs/33_report.ipynb #b61dc435
 _light = f'--ink:#1b1b1b;--paper:#fff;--soft:#555;--line:#ccc;--mark:{blue};--card:#fff'
@@ -74,69 +74,6 @@ def _settings(values):
     "Pairs of a name and a value"
     return Dl(*(t for k,v in values.items() for t in (Dt(str(k)), Dd(_cell(v)))))
 
-# %% ../nbs/33_report.ipynb #b61d0004
-def _as_svg(fig, artists):
-    "What `artists` cover of a figure, all else left out"
-    from matplotlib import rc_context
-    from matplotlib.transforms import Bbox
-    box = Bbox.union([a.get_tightbbox() for a in artists])
-    box = box.transformed(fig.dpi_scale_trans.inverted()).padded(0.06)
-    others = [a for a in fig.get_children() if a is not fig.patch and a not in artists]
-    seen = [a.get_visible() for a in others]
-    for a in others: a.set_visible(False)
-    b = io.BytesIO()
-    with rc_context({'svg.hashsalt': 'forgetprune'}):
-        fig.savefig(b, format='svg', bbox_inches=box, transparent=True, metadata={'Date': None})
-    for a,v in zip(others, seen): a.set_visible(v)
-    return b.getvalue()
-
-_least_size = 9 # of letters, in points
-
-def _legible(artists):
-    "No letter smaller than on paper"
-    from matplotlib.text import Text
-    for t in (t for a in artists for t in a.findobj(Text)):
-        t.set_fontsize(max(t.get_fontsize(), _least_size))
-
-# %% ../nbs/33_report.ipynb #b61d0005
-def _says(ax):
-    "What a panel shows, for those who cannot see it"
-    x,y,title = [' '.join(t.replace('\\$', '$').split()) for t in (ax.get_xlabel(),
-        ax.get_ylabel(), ax.get_title())]
-    return ': '.join(filter(None, [title, ' against '.join(filter(None, [y, x]))])) or 'a panel'
-
-def _own_labels(ax):
-    "A panel that stands alone needs the labels that it shared with its neighbours"
-    for near,which in ((ax.get_shared_x_axes(), 'x'), (ax.get_shared_y_axes(), 'y')):
-        beside = [getattr(a, f'get_{which}label')() for a in near.get_siblings(ax)]
-        if len(beside) > 1: getattr(ax, f'set_{which}label')(max(beside, key=len))
-    ax.tick_params(labelleft=bool(ax.get_yticks().size), labelbottom=True)
-
-# %% ../nbs/33_report.ipynb #b61d0006
-def _key(legend):
-    "A figure's legend, in two columns"
-    import matplotlib.pyplot as plt
-    names = [t.get_text() for t in legend.get_texts()]
-    fig = plt.figure(figsize=(4, 0.4+0.3*-(-len(names)//2)))
-    key = fig.legend(legend.legend_handles, names, loc='center', ncol=2, frameon=False)
-    plt.close(fig)
-    return fig, key, 'key: '+', '.join(names)
-
-def _panels(fig):
-    "Pairs of an SVG and what it shows"
-    fig.draw_without_rendering()
-    fig.set_layout_engine('none')
-    places = {}
-    for ax in fig.axes:
-        if ax.axison: places.setdefault(tuple(ax.get_position().bounds), []).append(ax)
-    res = []
-    for axs in places.values():
-        _own_labels(axs[0])
-        _legible(axs)
-        res.append((_as_svg(fig, axs), _says(axs[0])))
-    keys = [_key(l) for l in fig.legends]
-    return [*((_as_svg(f, [key]), said) for f,key,said in keys), *res]
-
 # %% ../nbs/33_report.ipynb #b61d0007
 def _src(data, kind): return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
@@ -149,7 +86,7 @@ def _figure(fig, caption):
     "Panels, or one picture, and what is to be seen in them"
     if isinstance(fig, bytes): images = [Img(src=_src(fig, 'png'), alt=caption)]
     else: images = [Img(src=_src(svg, 'svg+xml'), alt=said, style=_widest(svg)) for svg,said
-        in _panels(fig)]
+        in panels(fig)]
     return Figure(Div(*images, cls='panels'), Figcaption(caption))
 
 # %% ../nbs/33_report.ipynb #b61d0009

@@ -8,10 +8,14 @@ A chapter that fails keeps the outputs that it had, and the others go on. Cells 
 by output: the first line that differs, as it was and as it is.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
-from chapters import cells, listed, named, nbs
+from chapters import cells, listed, named, nbs, repo
+from stored import picture_of
 
 code = '''import sys, torch
 from nbdev.test import test_nb
+sys.path.append(sys.argv[2])
+import stored
+stored.in_notebooks()
 torch.manual_seed(0)
 left_out = ['notest'] if torch.cuda.is_available() else ['notest', 'gpu']
 ok,_ = test_nb(sys.argv[1], skip_flags=left_out, force_flags=['slow'], save=True,
@@ -47,7 +51,7 @@ def shown(cell):
     for o in cell.get('outputs', []):
         data = o.get('data', {})
         if o.get('name')=='stderr': continue
-        if 'image/png' in data: res.append(('picture', ''.join(data['image/png'])))
+        if found := picture_of(o): res.append(('picture', found))
         elif 'text/html' in data and '_anim_img' in ''.join(data['text/html']):
             res.append(('picture', ''.join(data['text/html'])))
         else: res.append(('text', ''.join(o.get('text') or data.get('text/plain', ''))))
@@ -55,7 +59,7 @@ def shown(cell):
 
 def moved(before, after):
     "Lines that say which outputs differ; where objects are in memory is not compared"
-    plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s)
+    plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s) if isinstance(s, str) else s
     old = {c.get('id', i): shown(c) for i,c in enumerate(before)}
     ids,gone = {c.get('id', i) for i,c in enumerate(after)},[i for i,s in old.items() if s]
     res = [f'  a cell with outputs is gone: {i}' for i in gone if i not in ids]
@@ -85,8 +89,8 @@ def main():
         tmp = nb.with_name(f'.{n}.full.ipynb')
         shutil.copy(nb, tmp)
         try:
-            rc = subprocess.run([sys.executable, '-c', code, str(tmp)], cwd=nb.parent,
-                env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
+            rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools')],
+                cwd=nb.parent, env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
             before,after = cells(nb),cells(tmp)
             if rc==0:
                 without_stderr(tmp)

@@ -1,0 +1,49 @@
+"""How figures are stored in the notebooks. For `full.py`, `blog.py` and `readme.py`
+
+As SVG for the site, as a small PNG for whatever shows no SVG, and, where panels stand side by side,
+each panel as an SVG of its own, for narrow screens.
+"""
+import base64, io
+
+panels_type = 'application/vnd.forgetprune.panels+json'
+narrow,many = 2.,6 # inches that a panel must have to be shown alone; more panels are too long a way
+
+def taken_apart(fig):
+    "Are there panels side by side, large and few enough to be shown one below the other?"
+    places = {tuple(ax.get_position().bounds) for ax in fig.axes}
+    if not 1 < len(places) <= many or not all(ax.axison for ax in fig.axes): return False
+    width = fig.get_size_inches()[0]
+    beside = len({round(left, 2) for left,*_ in places}) > 1
+    return beside and min(w*width for _,_,w,_ in places) >= narrow
+
+def bundle(fig, include=None, exclude=None):
+    "A matplotlib figure as a notebook stores it; the figure is taken apart"
+    from forgetprune.figures import figure_svg, panels
+    png = io.BytesIO()
+    fig.savefig(png, format='png', dpi=90, bbox_inches='tight')
+    res = {'image/svg+xml': figure_svg(fig).decode(), 'text/plain': repr(fig),
+        'image/png': base64.b64encode(png.getvalue()).decode()}
+    if taken_apart(fig):
+        res[panels_type] = [dict(svg=svg.decode(), says=says) for svg,says in panels(fig)]
+    return res
+
+def in_notebooks():
+    "From here on notebooks that are run store their figures so"
+    from execnb.shell import CaptureShell
+    plain = CaptureShell.__init__
+    def made(self, *args, **kwargs):
+        plain(self, *args, **kwargs)
+        self.display_formatter.mimebundle_formatter.for_type_by_name('matplotlib.figure', 'Figure',
+            bundle)
+    CaptureShell.__init__ = made
+
+def picture_of(output):
+    "A stored output's picture as (ending, bytes): SVG if there is one, else PNG; None without"
+    data = output.get('data', {})
+    if 'image/svg+xml' in data: return 'svg', ''.join(data['image/svg+xml']).encode()
+    if 'image/png' in data: return 'png', base64.b64decode(''.join(data['image/png']))
+    return None
+
+def panels_of(output):
+    "A stored output's panels as pairs of an SVG (bytes) and what it shows"
+    return [(p['svg'].encode(), p['says']) for p in output.get('data', {}).get(panels_type, [])]
