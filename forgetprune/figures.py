@@ -183,19 +183,20 @@ def draw_network(
     ax.axis('off')
 
 # %% ../nbs/00b_figures.ipynb #0b610004
-def _save_svg(fig, box):
+def _save_svg(fig, box, transparent):
     "A figure as SVG, the same in each run"
     from matplotlib import rc_context
     b = io.BytesIO()
     with rc_context({'svg.hashsalt': 'forgetprune'}):
-        fig.savefig(b, format='svg', bbox_inches=box, transparent=True, metadata={'Date': None})
+        fig.savefig(b, format='svg', bbox_inches=box, transparent=transparent,
+            metadata={'Date': None})
     return b.getvalue()
 
 def figure_svg(
     fig # a matplotlib figure
 )->bytes:
-    "The figure as an SVG file without a background"
-    return _save_svg(fig, 'tight')
+    "The figure as an SVG file"
+    return _save_svg(fig, 'tight', False)
 
 def _part_svg(fig, artists):
     "What `artists` cover of a figure, all else left out"
@@ -205,7 +206,7 @@ def _part_svg(fig, artists):
     others = [a for a in fig.get_children() if a is not fig.patch and a not in artists]
     seen = [a.get_visible() for a in others]
     for a in others: a.set_visible(False)
-    svg = _save_svg(fig, box)
+    svg = _save_svg(fig, box, True)
     for a,v in zip(others, seen): a.set_visible(v)
     return svg
 

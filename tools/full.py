@@ -5,7 +5,7 @@
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
 A chapter that fails keeps the outputs that it had, and the others go on. Cells that are marked
 `gpu` keep theirs where there is no graphics card. What moved is said output
-by output: the first line that differs, as it was and as it is.
+by output: the first line that differs, as it was and as it is; and which cells took long.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs, repo
@@ -78,6 +78,13 @@ def moved(before, after):
             res += [f'{at}was {u.strip()[:100]}', f'{" "*len(at)} is {v.strip()[:100]}']
     return res
 
+def slowest(cells):
+    "A line on the cells that took more than a minute"
+    took = {c.get('id', i): c['metadata'].get('execution', {}).get('total', 0)
+        for i,c in enumerate(cells)}
+    long = [f'{i} {t:,.0f} s' for i,t in sorted(took.items(), key=lambda v: -v[1]) if t > 60]
+    return [f'  long cells: {", ".join(long)}'] if long else []
+
 def main():
     p = argparse.ArgumentParser(description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,8 +104,8 @@ def main():
                 tmp.replace(nb)
         finally: tmp.unlink(missing_ok=True)
         if rc: failed.append(n); print(f'{n}: FAILED', flush=True); continue
-        lines = moved(before, after)
-        print(f'{n}: {time.time()-t:,.0f} s, {"nothing moved" if not lines else "moved:"}',
+        lines = moved(before, after)+slowest(after)
+        print(f'{n}: {time.time()-t:,.0f} s, {"moved:" if lines else "nothing moved"}',
             *lines, sep='\n', flush=True)
     sys.exit(f'failed: {", ".join(failed)}' if failed else 0)
 
