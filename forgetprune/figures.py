@@ -189,7 +189,7 @@ def _save_svg(fig, box, transparent):
     b = io.BytesIO()
     with rc_context({'svg.hashsalt': 'forgetprune'}):
         fig.savefig(b, format='svg', bbox_inches=box, transparent=transparent,
-            metadata={'Date': None})
+            metadata={'Date': None, 'Creator': None})
     return b.getvalue()
 
 def figure_svg(

@@ -8,7 +8,7 @@ where they go on; `#| lead` marks the chapter's own), and `apidoc.py` makes the 
 modules. Sphinx does the rest; any warning of it is an error. SITE_URL says where the site will lie,
 for links from elsewhere.
 """
-import argparse, json, os, re, shutil, sys, uuid
+import argparse, base64, hashlib, json, os, re, shutil, sys, uuid
 from html import escape
 from itertools import groupby
 from datetime import date, datetime, time, timezone
@@ -21,7 +21,8 @@ from chapters import listed as in_order, module_of, nbs, source
 from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page
 import tried
-from staged import cited, glossary, linked, staged, works
+from staged import cited, glossary, lead, linked, staged, works
+from stored import panels_of, size_of
 from widget import widget
 
 site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
@@ -191,7 +192,7 @@ def stage(src):
         written[mod] = {}
         nb,figure = staged(n, c, names, mod, written[mod], site_url)
         put(f'{n}.ipynb', json.dumps(nb))
-        if figure: (src/'lead'/f'{n}.png').write_bytes(figure[1])
+        if figure: (src/figure[1]).write_bytes(figure[2])
     mods = [m for m in by_module if m in syms]
     of = lambda mod: series[by_module[mod]]
     for mod in mods:
@@ -222,12 +223,11 @@ def described_by(name, chapter, html):
     if m := re.match('api/(\\w+)', name): return f'Reference of the module forgetprune.{m[1]}'
     return subtitle
 
-def cards(name, chapter, html):
+def cards(name, chapter, html, shots):
     "Tags in the head: a description, and how a link to the page looks elsewhere"
     title = re.search('<title>(.*?)</title>', html, re.S)[1]
     said = escape(re.sub(r'[`*]', '', described_by(name, chapter, html)))
-    first = re.search(r'src="(?:\.\./)*(_images/[^"]+\.png)"', html)
-    shot = site_url+(first[1] if first else '_static/card.png')
+    shot = site_url+shots.get(name, '_static/card.png')
     tags = {'og:title': title, 'og:description': said, 'og:image': shot, 'og:url': site_url+name,
         'og:type': 'article' if chapter else 'website', 'og:site_name': 'forgetprune'}
     return (f'<meta name="description" content="{said}">'
@@ -252,25 +252,70 @@ unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" ari
     'role="list" class="citation-list"': 'class="citation-list"',
     ' role="doc-biblioentry"': ''}
 
-def figure(attributes, src, file, sizes):
-    "A picture that opens in full size, with its size, and marked if it is a wide one"
-    width,height = sizes[file]
-    # two panels side by side would be too small on a phone
-    klass = 'full wide' if width > 1.9*height else 'full'
-    attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
-    return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width}" height="{height}" '
-        'loading="lazy"></a>')
+# ---- figures
 
-def finished(html, name, chapter, terms, sizes):
+class Figures:
+    "The pictures of the site: their sizes, their panels, and those that links show elsewhere"
+    def __init__(self, out, series):
+        self.out,self.panels,self.shots = out/'_images',{},{}
+        self.out.mkdir(exist_ok=True)
+        for n,c in series.items():
+            for o in (o for cell in c['nb']['cells'] for o in cell.get('outputs', [])):
+                if found := panels_of(o): self.panels[key(as_bytes(o, 'svg+xml'))] = found
+            if (first := lead(c)) is not None: self.shots[f'{n}.html'] = self.shot(n, first)
+        self.sizes = {f.name: size(f) for f in self.out.glob('*')}
+
+    def shot(self, n, cell):
+        "The chapter's figure as a PNG, since what shows links knows no SVG"
+        png = next(as_bytes(o, 'png') for o in cell['outputs'] if 'image/png' in o.get('data', {}))
+        (self.out/f'{n}.png').write_bytes(png)
+        return f'_images/{n}.png'
+
+    def apart(self, src, file):
+        "The panels of a figure below each other, for narrow screens; empty if they are not known"
+        folder,parts = src.rsplit('/', 1)[0],[]
+        for i,(svg,says) in enumerate(self.panels.get(key((self.out/file).read_bytes()), [])):
+            part = f'{Path(file).stem}-{i}.svg'
+            (self.out/part).write_bytes(svg)
+            width,height = size_of(svg)
+            parts.append(f'<img alt="{escape(says)}" src="{folder}/{part}" width="{width:.0f}" '
+                f'height="{height:.0f}" loading="lazy">')
+        return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
+
+    def shown(self, attributes, src, file):
+        "A picture that opens in full size, with its size, and marked if it is a wide one"
+        width,height = self.sizes[file]
+        apart = self.apart(src, file)
+        # two panels side by side would be too small on a phone
+        klass = 'full whole' if apart else 'full wide' if width > 1.9*height else 'full'
+        attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
+        return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '
+            f'height="{height:.0f}" loading="lazy"></a>{apart}')
+
+def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
+
+def as_bytes(output, kind):
+    "A stored picture of this kind"
+    text = ''.join(output['data'][f'image/{kind}'])
+    return text.encode() if kind=='svg+xml' else base64.b64decode(text)
+
+def size(file):
+    "Of a picture, in pixels of the page; letters of an SVG may grow by a quarter"
+    if file.suffix!='.svg': return Image.open(file).size
+    return [1.25*v for v in size_of(file.read_bytes())]
+
+# ---- pages
+
+def finished(html, name, chapter, terms, figures):
     "A page with what Sphinx leaves out: the feed, cards, meanings, figures that open in full size"
     for a,b in unnamed.items(): html = html.replace(a, b)
     html = re.sub('<title>forgetprune [^<]*forgetprune[^<]*</title>', '<title>forgetprune</title>',
         html)
     html = re.sub(r'<img\b([^>]*\bsrc="([^"]*_images/([^"]*))"[^>]*)>',
-        lambda m: figure(*m.groups(), sizes), html)
+        lambda m: figures.shown(*m.groups()), html)
     up = '../'*name.count('/')
     head = (f'<link rel="alternate" type="application/atom+xml" title="forgetprune" '
-        f'href="{up}feed.xml">'+cards(name, chapter, html))
+        f'href="{up}feed.xml">'+cards(name, chapter, html, figures.shots))
     return with_meanings(html, terms).replace('</head>', head+'</head>', 1)
 
 def finish(out, series):
@@ -280,11 +325,11 @@ def finish(out, series):
     for n in series: shutil.copy(nbs/f'{n}.ipynb', out/'notebooks')
     terms = {t.lower().replace(' ', '-'): escape(re.sub(r'[`*]|\[|\]\([^)]*\)', '', m))
         for t,m in glossary().items()}
-    sizes = {f.name: Image.open(f).size for f in (out/'_images').glob('*')}
+    figures = Figures(out, series)
     for page in out.rglob('*.html'):
         name = page.relative_to(out).as_posix()
         page.write_text(finished(page.read_text(encoding='utf-8'), name,
-            series.get(name.removesuffix('.html')), terms, sizes), encoding='utf-8')
+            series.get(name.removesuffix('.html')), terms, figures), encoding='utf-8')
 
 def feed(series):
     "The series as an Atom feed; its links are relative, so that the site may lie anywhere"

@@ -2,8 +2,9 @@
 
     python tools/readme.py [FOLDER] # writes README.md and README_files/ there, or here
 """
-import base64, json, re, sys
+import json, re, sys
 from pathlib import Path
+from stored import picture_of
 
 repo = Path(__file__).resolve().parents[1]
 
@@ -20,9 +21,9 @@ def readme(nb:dict):
             parts.append(f'```python\n{code}\n```')
             for o in cell['outputs']:
                 data = o.get('data', {})
-                if png := data.get('image/png'):
-                    pictures[name := f'README_files/{len(pictures)}.png'] = base64.b64decode(
-                        ''.join(png))
+                if found := picture_of(o):
+                    ending,picture = found
+                    pictures[name := f'README_files/{len(pictures)}.{ending}'] = picture
                     parts.append(f'![{alt or "Figure"}]({name})')
                 else:
                     text = ''.join(o.get('text') or data.get('text/plain', '')).rstrip()
@@ -33,6 +34,6 @@ if __name__ == '__main__':
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else repo
     text,pictures = readme(json.loads((repo/'nbs/index.ipynb').read_text(encoding='utf-8')))
     (out/'README.md').write_text(text, encoding='utf-8')
-    for name,png in pictures.items():
+    for name,picture in pictures.items():
         (out/name).parent.mkdir(exist_ok=True)
-        (out/name).write_bytes(png)
+        (out/name).write_bytes(picture)

@@ -4,11 +4,12 @@ Directives of nbdev go. Code of the package is folded to its signatures, imports
 folded whole. Names become links to where they are documented, terms links to the glossary, links to
 works citations. The chapter's figure is put under its answer if it would come late.
 """
-import base64, re
+import re
 from configparser import ConfigParser
 from html import escape
 from chapters import repo, source
 from outline import after_imports, kind, names, outline
+from stored import as_picture, picture_of
 
 def repository():
     "Where the code is: owner and name on GitHub"
@@ -167,7 +168,8 @@ def as_tables(outputs, wide_before):
 
 def shown_code(c, src, code, wide):
     "A code cell with its outputs, as cells for Sphinx, and whether a wide table was among them"
-    outputs,wide = as_tables([o for o in c['outputs'] if o.get('name')!='stderr'], wide)
+    outputs = [as_picture(o) for o in c['outputs'] if o.get('name')!='stderr']
+    outputs,wide = as_tables(outputs, wide)
     cap,alt = said_in(src, 'fig-cap'),said_in(src, 'fig-alt')
     if alt:
         outputs = [dict(o, data={**o['data'], 'text/html': re.sub(
@@ -175,7 +177,7 @@ def shown_code(c, src, code, wide):
             ''.join(o['data']['text/html']))}) if 'text/html' in o.get('data', {}) else o
             for o in outputs]
     c = dict(c, source=code, outputs=outputs, metadata={})
-    pictures = any('image/png' in o.get('data', {}) for o in outputs)
+    pictures = any(map(picture_of, outputs))
     if pictures:
         c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap),
             **(dict(figure=dict(caption=cap)) if cap else {})))
@@ -187,14 +189,13 @@ def shown_code(c, src, code, wide):
 def lead(ch):
     "The cell with the chapter's figure: the one marked `#| lead`, or the first that has a caption"
     code = [c for c in ch['nb']['cells'] if c['cell_type']=='code']
-    found = [c for c in code if said_in(source(c), 'fig-cap') and picture_of(c)]
+    found = [c for c in code if said_in(source(c), 'fig-cap') and first_picture(c)]
     marked = [c for c in found if re.search(r'^#\|\s*lead\b', source(c), re.M)]
     return next(iter(marked+found), None)
 
-def picture_of(c):
-    "The first picture that a cell shows, as bytes"
-    found = [o['data']['image/png'] for o in c['outputs'] if 'image/png' in o.get('data', {})]
-    return base64.b64decode(''.join(found[0])) if found else None
+def first_picture(c):
+    "The first picture that a cell shows, as (ending, bytes)"
+    return next(filter(None, map(picture_of, c['outputs'])), None)
 
 def height(c):
     "About how high a cell is on the page"
@@ -209,12 +210,14 @@ def comes_late(ch, figure):
     return sum(map(height, cells[:cells.index(figure)])) > 550
 
 def lead_figure(name, ch):
-    "The chapter's figure as Markdown, and its picture; None if it stands early enough"
+    "The chapter's figure as Markdown, its file and its bytes; None if it stands early enough"
     c = lead(ch)
     if c is None or not comes_late(ch, c): return None
     cap,alt = said_in(source(c), 'fig-cap'),said_in(source(c), 'fig-alt')
-    text = f'```{{figure}} lead/{name}.png\n:alt: {alt or cap}\n:class: lead\n\n{cap}\n```'
-    return text, picture_of(c)
+    ending,picture = first_picture(c)
+    file = f'lead/{name}.{ending}'
+    text = f'```{{figure}} {file}\n:alt: {alt or cap}\n:class: lead\n\n{cap}\n```'
+    return text, file, picture
 
 # ---- head and end
 
@@ -259,7 +262,7 @@ def staged(
     module, # that the chapter writes, or None
     written, # name to the label of the cell that writes it; is added to
     at # address of the site
-)->tuple: # the notebook, and the chapter's figure as (Markdown, bytes) or None
+)->tuple: # the notebook, and the chapter's figure, see `lead_figure`
     "A chapter as Sphinx gets it"
     cells,keys,terms,seen,wide = [],works(),glossary(),set(),False
     for c in ch['nb']['cells']:

@@ -4,6 +4,7 @@ As SVG for the site, as a small PNG for whatever shows no SVG, and, where panels
 each panel as an SVG of its own, for narrow screens.
 """
 import base64, io
+from xml.etree import ElementTree
 
 panels_type = 'application/vnd.forgetprune.panels+json'
 narrow,many = 2.,6 # inches that a panel must have to be shown alone; more panels are too long a way
@@ -44,6 +45,16 @@ def picture_of(output):
     if 'image/png' in data: return 'png', base64.b64decode(''.join(data['image/png']))
     return None
 
+def as_picture(output):
+    "A stored output with its best picture alone"
+    if 'image/svg+xml' not in output.get('data', {}): return output
+    return output|dict(data={'image/svg+xml': output['data']['image/svg+xml']})
+
 def panels_of(output):
     "A stored output's panels as pairs of an SVG (bytes) and what it shows"
     return [(p['svg'].encode(), p['says']) for p in output.get('data', {}).get(panels_type, [])]
+
+def size_of(svg):
+    "Width and height of an SVG in pixels of a page"
+    root = ElementTree.fromstring(svg)
+    return [float(root.get(side).removesuffix('pt'))*96/72 for side in ('width', 'height')]
