@@ -390,6 +390,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'forgetprune.figures.figure_png': ('figures.html#figure_png', 'forgetprune/figures.py'),
                                      'forgetprune.figures.figure_svg': ('figures.html#figure_svg', 'forgetprune/figures.py'),
                                      'forgetprune.figures.finished': ('figures.html#finished', 'forgetprune/figures.py'),
+                                     'forgetprune.figures.in_words': ('figures.html#in_words', 'forgetprune/figures.py'),
                                      'forgetprune.figures.line_style': ('figures.html#line_style', 'forgetprune/figures.py'),
                                      'forgetprune.figures.literal': ('figures.html#literal', 'forgetprune/figures.py'),
                                      'forgetprune.figures.log_bins': ('figures.html#log_bins', 'forgetprune/figures.py'),

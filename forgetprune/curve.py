@@ -13,7 +13,7 @@ from .basics import bar, device_of, unwrap
 from .classes import is_class
 from .cut import check_scores, largest, per_layer, top_indices, weight_of, write_at
 from .data import TensorDL
-from .figures import finished, looks_of
+from .figures import finished, in_words, looks_of
 from .layers import kind
 from .loaders import Kept, again, batches, as_classes, n_bytes
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
@@ -447,7 +447,7 @@ def plot_curves(
         look = looks[name]
         for ax,what in zip(axs, ('target', 'retain')):
             a = 100*g.groupby('k')[what].agg(['mean', 'min', 'max'])
-            ax.plot(a.index, a['mean'], ms=4, lw=1.5, label=name, **look)
+            ax.plot(a.index, a['mean'], ms=4, lw=1.5, label=in_words(name), **look)
             ax.fill_between(a.index, a['min'], a['max'], color=look['color'], alpha=0.15, lw=0)
     is_share = pd.api.types.is_float_dtype(curves.k)
     _axes(axs, (target_name, 'other classes'), is_share, mark, ymin)

@@ -67,6 +67,13 @@ looks = {'maav_difference': _look(blue, '-', 'o'), 'maav_ratio': _look('#35b779'
          'as trained': _look(grey, ':', 's'), 'row zeroed': _look(orange, ':', '^'),
          'gold': _look('k', '-.', 'D'), 'cut': _look(blue, '-', 'o')}
 
+def in_words(
+    name # of a line: that of a criterion, or any other
+)->str:
+    "Names of criteria as readers see them; other names as they are"
+    if name not in looks: return str(name)
+    return name.replace('_', ' ').replace('maav', 'MAAV').replace('ssd', 'SSD')
+
 def looks_of(
     names # of the lines of a figure
 )->dict: # name to marker, ls, color

@@ -17,7 +17,7 @@ from pathlib import Path
 repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
 from PIL import Image
-from chapters import listed as in_order, module_of, nbs, source
+from chapters import cells, listed as in_order, module_of, nbs, source
 from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page
 import tried
@@ -259,9 +259,10 @@ class Figures:
     def __init__(self, out, series):
         self.out,self.panels,self.shots = out/'_images',{},{}
         self.out.mkdir(exist_ok=True)
-        for n,c in series.items():
-            for o in (o for cell in c['nb']['cells'] for o in cell.get('outputs', [])):
+        for f in nbs.glob('*.ipynb'):
+            for o in (o for cell in cells(f) for o in cell.get('outputs', [])):
                 if found := panels_of(o): self.panels[key(as_bytes(o, 'svg+xml'))] = found
+        for n,c in series.items():
             if (first := lead(c)) is not None: self.shots[f'{n}.html'] = self.shot(n, first)
         self.sizes = {f.name: size(f) for f in self.out.glob('*')}
 
