@@ -157,6 +157,8 @@ def as_tables(outputs, wide_before):
         html = html.replace('<table border="1" class="dataframe',
             f'<table class="dataframe labels{labels}{dense}')
         html = html.replace('<td>NaN</td>', '<td>–</td>')
+        # labels break where words end
+        html = re.sub('(?<=<th>)[^<]+', lambda m: m[0].replace('_', '_<wbr>'), html)
         # words may be broken into lines, numbers not
         html = re.sub('<td>(?=[^<]{25})', '<td class="words">', html)
         if wide and seen:

@@ -1,0 +1,63 @@
+"""How figures are stored in the notebooks, tools/stored.py"""
+import json, re
+from pathlib import Path
+import matplotlib.pyplot as plt
+import stored # tools/, see conftest.py
+
+repo = Path(__file__).resolve().parents[1]
+
+def drawn(*shape, size=(8, 3)):
+    fig,axs = plt.subplots(*shape, figsize=size, squeeze=False)
+    for i,ax in enumerate(axs.flat): ax.set(xlabel=f'x{i}', ylabel=f'y{i}', title=f'panel {i}')
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+def output(fig): return dict(data=stored.bundle(fig))
+
+def test_a_figure_is_stored_as_svg_and_png_the_same_each_time():
+    a,b = output(drawn(1, 2)),output(drawn(1, 2))
+    assert a==b
+    ending,svg = stored.picture_of(a)
+    assert ending=='svg' and len(svg) < 100_000 and b'<svg' in svg
+    width,height = stored.size_of(svg)
+    assert 650 < width < 800 and 200 < height < 320 # eight by three inches, cropped
+    assert stored.picture_of(dict(data={'image/png': a['data']['image/png']}))[0]=='png'
+    assert stored.picture_of(dict(text='no picture')) is None
+    assert list(stored.as_picture(a)['data'])==['image/svg+xml']
+
+def test_panels_are_taken_apart_where_they_stand_side_by_side():
+    said = lambda fig: [says for _,says in stored.panels_of(output(fig))]
+    assert said(drawn(1, 2))==['panel 0: y0 against x0', 'panel 1: y1 against x1']
+    assert said(drawn(1, 1))==said(drawn(3, 1))==[] # they are narrow already
+    assert said(drawn(1, 6))==[] # each too small to be shown alone
+    assert said(drawn(5, 2, size=(8, 12)))==[] # too many
+    fig = drawn(1, 2)
+    fig.axes[0].axis('off') # pictures without axes belong together
+    assert said(fig)==[]
+
+def test_a_panel_has_the_labels_that_it_shared():
+    fig,axs = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    axs[0].set(ylabel='height (m)', xlabel='time (s)')
+    axs[1].set(xlabel='time (s)')
+    plt.close(fig)
+    alone = stored.panels_of(output(fig))
+    assert [s for _,s in alone]==['height (m) against time (s)']*2
+    sizes = [stored.size_of(svg) for svg,_ in alone]
+    assert abs(sizes[0][0]-sizes[1][0]) < 4 # both have their own labels
+
+def test_stored_figures_are_whole():
+    "Every SVG can be read, has a size and asks for nothing; there is a PNG for links elsewhere"
+    n = 0
+    for nb in sorted((repo/'nbs').glob('*.ipynb')):
+        for c in json.loads(nb.read_text(encoding='utf-8'))['cells']:
+            for o in c.get('outputs', []):
+                found = stored.picture_of(o)
+                if found is None or found[0]=='png': continue
+                n += 1
+                assert 'image/png' in o['data'], nb.name
+                for svg in [found[1], *(s for s,_ in stored.panels_of(o))]:
+                    assert min(stored.size_of(svg)) > 50, nb.name
+                    asks = re.findall(rb'(?:href|src)="([^"]{8})', svg)
+                    assert all(a.startswith((b'#', b'data:')) for a in asks), nb.name
+    assert n > 1
