@@ -14,7 +14,7 @@ from .basics import bar
 from .classes import class_label, vocab_of
 from .judge import few_golds, is_gold, log_errors, log_images
 from .loaders import in_memory
-from .outputs import before_last
+from .watch import before_last
 from .relearn import relearn, relearn_head
 from .tuning import tuning_recipes
 from .witnesses import balanced, probe_right

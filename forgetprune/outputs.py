@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['output_values', 'answer_counts', 'get_gold', 'plot_outputs', 'output_curve', 'plot_output_curve', 'slide_outputs',
-           'first_move', 'before_last', 'centred', 'over_suppression']
+           'first_move', 'centred', 'over_suppression']
 
 # %% ../nbs/13_output_values.ipynb #576ac0d6
 import re
@@ -13,13 +13,11 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 from fastai.basics import Learner
 from fastai.callback.progress import *
-from .basics import device_of
 from .classes import without
 from .cut import largest
 from .figures import blue, finished, player, viridis
-from .layers import linears
 from .training import get_learner, is_squared, train
-from .watch import both_kinds, feed, logits_of, outputs_on, watching
+from .watch import both_kinds, outputs_on
 
 # %% ../nbs/13_output_values.ipynb #1d71d9f1
 def output_values(
@@ -232,33 +230,6 @@ def first_move(
     for i in range(1, len(d)):
         if d[i] >= by: return k[i-1] + (by-d[i-1])/(d[i]-d[i-1])*(k[i]-k[i-1])
     return float('nan')
-
-# %% ../nbs/13_output_values.ipynb #a18f0021
-def _entered(x, y, out, name):
-    "What entered the last layer where it said `out`: all of `x`, or of each item one position"
-    if out.shape==y.shape and torch.equal(out, y): return x
-    if y.ndim==3 and out.shape==(len(y), y.shape[2]):
-        there = (y==out[:,None]).all(-1)
-        if there.any(1).all(): return x[torch.arange(len(x)), there.int().argmax(1)]
-    raise ValueError('model: its outputs are not those of its last linear layer, '
-        f'{name}, so something comes after it')
-
-@torch.no_grad()
-def before_last(
-    model:nn.Module, # left as it was found
-    x:torch.Tensor, # inputs
-    bs:int=1024 # items at a time
-)->torch.Tensor: # shape (items, inputs of the last linear layer)
-    "What enters the last layer of `model`"
-    layers,seen,res = list(linears(model).items()),{},[]
-    if not layers: raise ValueError('model: it has no linear layer')
-    (name,last),dev = layers[-1],device_of(model)
-    def hook(n, l, i, o): seen['x'],seen['y'] = i,o
-    with watching(model, {name: last}, hook):
-        for part in x.split(bs):
-            out = logits_of(feed(model, part.to(dev)))
-            res.append(_entered(seen['x'], seen['y'], out, name))
-    return torch.cat(res)
 
 # %% ../nbs/13_output_values.ipynb #e1c1f698
 def centred(

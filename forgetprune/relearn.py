@@ -17,10 +17,10 @@ from .classes import class_split
 from .data import TensorDL
 from .layers import last_linear
 from .loaders import in_memory
-from .outputs import before_last
 from .rows import another_order
 from .training import mean_loss
 from .tuning import Until, copy_learner, recipe_of
+from .watch import before_last
 
 # %% ../nbs/14_relearning.ipynb #a21f1001
 most_looked_at = 500 # images of the class, evenly spread

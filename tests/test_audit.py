@@ -368,7 +368,7 @@ def test_the_head_of_a_network_that_answers_at_its_last_word():
     from fastai.basics import DataLoaders, Learner
     from torch.utils.data import TensorDataset
     from forgetprune.data import TensorDL
-    from forgetprune.outputs import before_last
+    from forgetprune.watch import before_last
     torch.manual_seed(0)
     config = T.GPT2Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=1, n_head=2,
         num_labels=3, pad_token_id=0)

@@ -279,8 +279,8 @@ class Figures:
             part = f'{Path(file).stem}-{i}.svg'
             (self.out/part).write_bytes(svg)
             width,height = size_of(svg)
-            parts.append(f'<img class="panel" alt="{escape(says)}" src="{folder}/{part}" width="{width:.0f}" '
-                f'height="{height:.0f}" loading="lazy">')
+            parts.append(f'<img class="panel" alt="{escape(says)}" src="{folder}/{part}" '
+                f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
         return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
 
     def shown(self, attributes, src, file):
