@@ -113,7 +113,7 @@ class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
     def __init__(self,
-        model, # left as it is; refused by `check` once its weights have changed
+        model, # left as it is, and to be left so
         dl, # batches of (x, y), of any loader
         chunk:int=_chunk # items whose sums are updated together
     ):
