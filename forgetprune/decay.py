@@ -42,7 +42,9 @@ class MidpointLoss(TrainingCallback):
     @torch.no_grad()
     def after_step(self):
         for f in self.ffns: self.pull(f, self.weight*self.learn.opt.hypers[-1]['lr'])
-    def slopes(self, m):
+    def slopes(self,
+        m # magnitudes of one block's neurons, above 0
+    ):
         "The loss, summed over neurons, its derivative by each magnitude, and the middle magnitude"
         v = m.log() if self.log else m
         mid = getattr(v, self.middle)()
@@ -50,7 +52,10 @@ class MidpointLoss(TrainingCallback):
         if self.smaller: d = d.clamp(max=0)
         g = d.sign() if self.power==1 else 2*d
         return d.abs().pow(self.power).sum(), g/m if self.log else g, mid.exp() if self.log else mid
-    def pull(self, f:FFN, step:float):
+    def pull(self,
+        f:FFN, # changed in place
+        step:float # weight of the loss times learning rate
+    ):
         "One step of gradient descent on the loss of one block"
         rows,columns = f.rows(),f.columns()
         a,b = norms(f)

@@ -38,7 +38,11 @@ def initial(
     return res
 
 # %% ../nbs/25_draws.ipynb #891ffd32
-def zero(ffn, neurons, generator=None):
+def zero(
+    ffn, # a block
+    neurons, # their numbers
+    generator=None # of random numbers, on the CPU
+): # see `initial`
     "As `initial`, but with no output"
     return initial(ffn, neurons, generator, skip=('down',))
 
@@ -54,7 +58,11 @@ def _moments(p):
     return mean, max(0., (p.norm().item()**2-n*mean**2)/(n-1))**0.5
 
 # %% ../nbs/25_draws.ipynb #e715e373
-def current(ffn, neurons, generator=None):
+def current(
+    ffn, # a block
+    neurons, # their numbers
+    generator=None # of random numbers, on the CPU
+): # see `initial`
     "Normally distributed, with the mean and deviation that each part of the layer has now"
     res,parts = [],ffn.parts()
     for role,shape in part_shapes(ffn, len(neurons)).items():
@@ -196,14 +204,34 @@ def clear_state(
 # %% ../nbs/25_draws.ipynb #32562739
 class Interpolation:
     "Weights on their way from old to new: neurons `i` of one parameter"
-    def __init__(self, p, dim, i, old, new, steps, at=1):
+    def __init__(self,
+        p, # the parameter, changed in place
+        dim, # along which it numbers neurons
+        i, # numbers of the neurons
+        old, # their weights before, cut from `p` along `dim`
+        new, # their weights in the end, shaped like `old`
+        steps, # training steps from old to new
+        at=1 # which of them is due, from 1 on
+    ):
         self.p,self.dim,self.i,self.old,self.new,self.steps,self.at = p,dim,i,old,new,steps,at
     @property
-    def t(self): return min(self.at/self.steps, 1.)
-    def write(self, v): self.p.index_copy_(self.dim, self.i, v)
-    def mix(self): self.write(torch.lerp(self.old, self.new, self.t) if self.t < 1 else self.new)
-    def read(self): self.new = self.p.index_select(self.dim, self.i)
-    def leave(self, i):
+    def t(self):
+        "How far it has come: above 0, and 1 at the end"
+        return min(self.at/self.steps, 1.)
+    def write(self,
+        v # weights, shaped like `old`
+    ):
+        "Put weights into their places in the parameter"
+        self.p.index_copy_(self.dim, self.i, v)
+    def mix(self):
+        "Write the mixture of old and new that is due"
+        self.write(torch.lerp(self.old, self.new, self.t) if self.t < 1 else self.new)
+    def read(self):
+        "Take what stands in the parameter for the new weights"
+        self.new = self.p.index_select(self.dim, self.i)
+    def leave(self,
+        i # numbers of neurons, on the device of the parameter
+    ):
         "Neurons `i` go ways of their own"
         where = (~torch.isin(self.i, i)).nonzero().flatten()
         self.old,self.new = [v.index_select(self.dim, where) for v in (self.old, self.new)]

@@ -50,8 +50,12 @@ def forget_cell(
 
 # %% ../nbs/32_restated.ipynb #97ec01ca
 def audit_cell(
-    # see `forget_cell`
-    data='mnist', target:int=7, criterion='maav_difference', recipe='sgd', path=None, seed:int=0,
+    data='mnist', # see `data.get_dls`
+    target:int=7, # class to forget
+    criterion='maav_difference', # see `rivals.get_scores`
+    recipe='sgd', # how the network is trained, see `training.recipes`
+    path=None, # data root
+    seed:int=0, # of data, network and what is drawn
     repeats:int=1 # orders of the images for relearning
     # verdict; known (%); weights; images needed to relearn, in % of golds': sgd, adam, of something
     # new new_sgd, new_adam, and of the row of zeros row_sgd, row_adam
@@ -87,7 +91,8 @@ def recycle_cell(
     steps:int=2000, # steps after that
     every:int=100, # steps between two rounds; none in the last 200
     frac:float=0.05, # share of the neurons per round
-    path=None, seed:int=0, # data root; of text, network and what is drawn
+    path=None, # data root
+    seed:int=0, # of text, network and what is drawn
     **kwargs # to `text.lm_learner`
     # loss (nats per masked token, validation); ever (% recycled at least once); most (of the one
     # that came up most)

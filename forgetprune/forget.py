@@ -98,7 +98,8 @@ def search_k(
     scores:dict, # layer name to one score per weight
     dl, # validation batches of (x, y), or `CachedInputs`
     target, # class to forget, or a tuple of several
-    goal:float, budget:float, # see `search_size`
+    goal:float, # highest acceptable accuracy on the target, in 0..1
+    budget:float, # highest acceptable loss of accuracy on the other classes, in 0..1
     progress:bool=False # show progress bars?
 )->tuple: # (k, whether it meets goal and budget, the curve that was evaluated)
     "The smallest k found to meet `goal` within `budget`; else that with the lowest accuracy"
@@ -111,7 +112,8 @@ def search_k(
 def smallest_cut(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
-    dl, target, # see `search_k`
+    dl, # validation batches of (x, y), or `CachedInputs`
+    target, # class to forget, or a tuple of several
     goal:float=0.01, # highest acceptable accuracy on the target
     budget:float=1., # highest acceptable loss of accuracy on the other classes; 1: any
     **meta # what the cut is to remember, see `Cut`
@@ -335,7 +337,10 @@ def erasing(
     budget:float=0.003, # highest loss of accuracy on the other classes
     progress:bool=True, # show a progress bar?
     shares=(0.97, 0.95, 0.9, 0.8, 0.6), # of the units that are silenced, tried in this order
-    steps:int=600, lr:float=0.1, wd:float=0.01, seed:int=0, # see `silence.heal`
+    steps:int=600, # of healing, see `silence.heal`
+    lr:float=0.1, # learning rate of healing, which falls to zero
+    wd:float=0.01, # weight decay of healing
+    seed:int=0, # of the order of images in healing
     most_rest:int=10_000 # items of the other classes to find the specific units with
 )->Forgotten: # its cut cannot be undone, since the network was trained on
     "Silence units and heal: the largest share that validation data allow"
@@ -374,7 +379,11 @@ schedules = {'erasing': erasing} # ways of forgetting that set their own size
 # %% ../nbs/12b_forget.ipynb #33c65279
 class Shown:
     "A loader that shows how far it has been read"
-    def __init__(self, dl, display): self.dl,self.display = dl,display
+    def __init__(self,
+        dl, # any loader
+        display # show a progress bar?
+    ):
+        self.dl,self.display = dl,display
     def __len__(self): return len(self.dl)
     def __iter__(self): return iter(bar(self.dl, self.display))
 
@@ -394,7 +403,8 @@ def criterion_name(
 
 def meets(
     curve:pd.DataFrame, # of two rows: nothing cut, and a size that was asked for
-    goal:float, budget:float # see `search_size`
+    goal:float, # highest acceptable accuracy on the target, in 0..1
+    budget:float # highest acceptable loss of accuracy on the other classes, in 0..1
 )->bool:
     "Is the goal met within the budget?"
     return bool(curve.target[1]<=goal and curve.retain[1]>=curve.retain[0]-budget)
@@ -439,8 +449,8 @@ def _readable(name, dl):
 @dataclass
 class Asked:
     "What is to be forgotten, and by which data: checked before anything is scored"
-    model:nn.Module
-    train:object # loader
+    model:nn.Module # the classifier that is to forget
+    train:object # loader of training data
     parts:dict # 'validation', and 'test' if there is such a loader
     target:int # the class; a tuple if there are several
     vocab:list # names of the classes, or None
@@ -450,9 +460,13 @@ class Asked:
     there:object # see `layers.layers_of`
 
     @property
-    def last(self): return list(self.there.linears)[-1] # name of the last layer
+    def last(self):
+        "Name of the last layer"
+        return list(self.there.linears)[-1]
     @property
-    def name(self): return class_label(self.target, self.vocab)
+    def name(self):
+        "What the classes to forget are called, or their numbers"
+        return class_label(self.target, self.vocab)
     def split(self):
         "Target and rest of the training data, which show how far they have been read"
         t,r = class_split(self.train, self.target, progress=self.progress)

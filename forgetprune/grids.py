@@ -11,7 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 # %% ../nbs/30_grids.ipynb #6e19c9d1
-def scalar(v):
+def scalar(
+    v # any value
+): # a number, or `v`
     "NumPy's and PyTorch's scalars as numbers, anything else as it is"
     one = hasattr(v, 'item') and getattr(v, 'size', 1) in (1, ())
     return v.item() if one or hasattr(v, 'numel') and v.numel()==1 else v
@@ -23,13 +25,20 @@ def _plain(v):
     if isinstance(v, (list, tuple)): return [_plain(x) for x in v]
     return v
 
-def is_json(v):
+def is_json(
+    v # any value
+):
+    "Can it be written as JSON, once scalars and keys are made plain?"
     try: json.dumps(_plain(v))
     except TypeError: return False
     return True
 
 # %% ../nbs/30_grids.ipynb #cf7f5e59
-def as_text(what, /, **parts):
+def as_text(
+    what, # the argument that they are of, for the error
+    /,
+    **parts # values by their names
+): # JSON, its keys sorted
     "Values as one text, the same for the same values"
     try: return json.dumps(_plain(parts), sort_keys=True)
     except TypeError:
@@ -37,7 +46,9 @@ def as_text(what, /, **parts):
         raise ValueError(f'{what}: {bad}={parts[bad]!r:.80} cannot be written down; use numbers, '
                          'strings, None, and lists or dicts of them') from None
 
-def same(v):
+def same(
+    v # a number, or lists and dicts of them; all else stays
+):
     "Equal numbers as one: 1, 1.0 and True"
     v = _plain(v)
     if isinstance(v, dict): return {n: same(x) for n,x in v.items()}

@@ -147,7 +147,8 @@ def plot_perplexities(
     by:str, # column that labels the lines
     gold:tuple=None, # perplexities of a model that never saw the text: (target, retain)
     title:str='', # above the figure
-    target_name:str='target', retain_name:str='retained text', # for the axes
+    target_name:str='target', # of the unwanted text, for its axis
+    retain_name:str='retained text', # of the kept text, for its axis
     xmax:float=None, # where the horizontal axis ends
     controls:tuple=(), # labels to be drawn in grey
     mark:float=None # perplexity on the kept text to be marked by a line
@@ -338,7 +339,11 @@ def relearn_text(
 # %% ../nbs/19_language_models.ipynb #e8d0d9b2
 class Streamed(Mapping):
     "Scores that are computed layer by layer, each time they are asked for; made by `streamed`"
-    def __init__(self, means, c=0): self.means,self.c,self.pairs = means,c,means.of(c)
+    def __init__(self,
+        means, # `ClassMeans` of the layers
+        c=0 # class that is to be forgotten
+    ):
+        self.means,self.c,self.pairs = means,c,means.of(c)
     def __iter__(self): return iter(self.pairs)
     def __len__(self): return len(self.pairs)
     def __getitem__(self, n):

@@ -75,7 +75,10 @@ def _go_on_from(states, generators):
 # %% ../nbs/01b_loaders.ipynb #b1a00005
 class Apart:
     "Blocks that draw random numbers of their own, one block after the other"
-    def __init__(self, generators=()): self.generators,self.own = generators,None
+    def __init__(self,
+        generators=() # random generators that are set apart beside the usual ones
+    ):
+        self.generators,self.own = generators,None
     def __enter__(self):
         self.callers = _random_states(self.generators)
         if self.own is not None: _go_on_from(self.own, self.generators)
@@ -201,7 +204,11 @@ def n_bytes(
 
 class Kept:
     "A loader that need not be read a second time, where its batches take at most `most` bytes"
-    def __init__(self, dl, most:int=_most_kept): self.dl,self.most,self.kept = dl,most,None
+    def __init__(self,
+        dl, # any loader
+        most:int=_most_kept # bytes
+    ):
+        self.dl,self.most,self.kept = dl,most,None
     def __len__(self): return len(self.dl if self.kept is None else self.kept)
     def __iter__(self):
         if self.kept is not None:

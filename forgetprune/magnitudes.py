@@ -201,6 +201,7 @@ class MagnitudeRecorder(TrainingCallback):
         self.kept = {n: list(v) for n,v in state['kept'].items()}
     @property
     def history(self)->dict: # block name to array, shape (times, neurons)
+        "The magnitudes that were kept, at each of `steps`"
         return {n: torch.stack(v).numpy() for n,v in self.kept.items()}
     def table(self)->pd.DataFrame:
         "Statistics of every block at every step that was kept"
@@ -209,7 +210,9 @@ class MagnitudeRecorder(TrainingCallback):
         for n,h in self.history.items():
             rows += [dict(step=s, block=n, **stats(m)) for s,m in zip(self.steps, h)]
         return pd.DataFrame(rows)
-    def plot(self, **kw):
+    def plot(self,
+        **kw # to `plot_magnitudes`
+    ):
         "Histograms of the last magnitudes, see `plot_magnitudes`"
         return plot_magnitudes({n: h[-1] for n,h in self.history.items()}, **kw)
     def slide(self)->str:

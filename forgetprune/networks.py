@@ -44,7 +44,13 @@ _acts = {'relu': F.relu, 'gelu': F.gelu, 'silu': F.silu}
 
 class FeedForward(nn.Module):
     "`down(act(up(x)))`, or `down(act(gate(x)) * up(x))`"
-    def __init__(self, d_model, d_ff, act='relu', gated=False, bias=True):
+    def __init__(self,
+        d_model, # width of the residual stream
+        d_ff, # neurons
+        act='relu', # 'relu', 'gelu' or 'silu'
+        gated=False, # does a second matrix, activated, multiply what the first one gives?
+        bias=True # do the matrices have biases?
+    ):
         super().__init__()
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
@@ -57,7 +63,11 @@ class FeedForward(nn.Module):
 # %% ../nbs/02_networks.ipynb #bead2269
 class SelfAttention(nn.Module):
     "Multi-head self-attention over all positions, or over earlier ones only if `causal`"
-    def __init__(self, d_model, n_heads, causal=False):
+    def __init__(self,
+        d_model, # width of the residual stream
+        n_heads, # attention heads, a divisor of `d_model`
+        causal=False # may a position see no later ones?
+    ):
         super().__init__()
         self.qkv,self.proj = nn.Linear(d_model, 3*d_model),nn.Linear(d_model, d_model)
         self.n_heads,self.causal = n_heads,causal
@@ -70,7 +80,12 @@ class SelfAttention(nn.Module):
 # %% ../nbs/02_networks.ipynb #6ce4721d
 class Block(nn.Module):
     "One pre-LN layer: attention, then the feed-forward block, each added to its input"
-    def __init__(self, d_model, n_heads, causal=False, **ff):
+    def __init__(self,
+        d_model, # width of the residual stream
+        n_heads, # attention heads, a divisor of `d_model`
+        causal=False, # may a position see no later ones?
+        **ff # to `FeedForward`
+    ):
         super().__init__()
         self.norm1,self.attn = nn.LayerNorm(d_model),SelfAttention(d_model, n_heads, causal)
         self.norm2,self.ff = nn.LayerNorm(d_model),FeedForward(d_model, **ff)

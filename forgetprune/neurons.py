@@ -100,7 +100,7 @@ def neuron_cut(
 
 # %% ../nbs/09b_neurons.ipynb #b9b00021
 class Neurons(Channels):
-    "Neurons of one feed-forward block, and what belongs to each: rows of the first, a column"
+    "Neurons of one feed-forward block, as `Channels`: to each belong rows of the first, a column"
     word = 'neurons'
 
 def neurons_of(

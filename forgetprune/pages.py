@@ -29,7 +29,7 @@ def changed_pictures(
     after, # likewise
     vocab, # class names
     of:str, # what the pictures are, in the plural, for the caption
-    most:int=_most_pictures
+    most:int=_most_pictures # pictures that are shown, at most
 ): # a list of one part of a page, or an empty one
     "The first pictures that changed their name"
     changed = (before!=after).nonzero().flatten().tolist()

@@ -57,7 +57,9 @@ class GradualPruning(TrainingCallback):
     def before_fit(self):
         self.ffns,self.count = ffns(self.learn.model, self.example),0
         self.gone = {f.name: torch.zeros(len(f), dtype=torch.bool) for f in self.ffns}
-    def share(self, step):
+    def share(self,
+        step # how many training steps were made
+    ):
         "Share of the neurons that is gone after `step` steps (Zhu and Gupta 2017)"
         t = min(max((step-self.start)/(self.end-self.start), 0.), 1.)
         return self.final*(1-(1-t)**3)
@@ -78,11 +80,16 @@ class GradualPruning(TrainingCallback):
             left = (~gone).nonzero().flatten()
             share,seed = max(0, more)/max(len(left), 1),self.seed+1000*self.count+j
             gone[left[choose_neurons({'': m[left]}, share, self.select, seed)['']]] = True
-    def holds(self, ffn):
+    def holds(self,
+        ffn # a feed-forward block, see `blocks.FFN`
+    ):
         "Which neurons of a block are gone, see `KeepCut.holds`"
         gone = vars(self).get('gone', {}) # before its training begins there are none
         return gone.get(ffn.name, torch.zeros(len(ffn), dtype=torch.bool))
-    def let_go(self, ffn, neurons):
+    def let_go(self,
+        ffn, # a feed-forward block, see `blocks.FFN`
+        neurons # their numbers
+    ):
         "These neurons are not gone any more"
         if ffn.name in vars(self).get('gone', {}): self.gone[ffn.name][neurons] = False
     def state_dict(self): return dict(count=self.count, gone=self.gone)

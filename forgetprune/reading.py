@@ -17,7 +17,10 @@ from .loaders import batches
 from .watch import feed, logits_of, watching
 
 # %% ../nbs/18_reading.ipynb #72bc99ee
-def tokens_of(name, t):
+def tokens_of(
+    name, # of the argument, for the error
+    t # what was given
+): # a tensor
     "Numbers of tokens as a tensor"
     try: t = torch.as_tensor(t)
     except (TypeError, ValueError, RuntimeError):
@@ -27,7 +30,10 @@ def tokens_of(name, t):
         raise ValueError(f'{name}: numbers of tokens are needed, whole ones; got {t.dtype}')
     return t
 
-def need_batches(name, dl):
+def need_batches(
+    name, # of the argument, for the error
+    dl # what was given
+):
     "Refuse tokens where batches are needed"
     if isinstance(dl, (torch.Tensor, np.ndarray)):
         raise ValueError(
@@ -71,7 +77,10 @@ def lm_loss(
     return F.cross_entropy(scores, y.flatten(), ignore_index=nothing_asked, reduction=reduction)
 
 # %% ../nbs/18_reading.ipynb #0427f5fb
-def read(model, x):
+def read(
+    model, # a language model
+    x # tokens, shape (batch, time), or a dict of arguments
+):
     "What `model` makes of `x`; an error says why it cannot"
     config = getattr(unwrap(model), 'config', None)
     if getattr(config, 'is_encoder_decoder', False) and not isinstance(x, Mapping):
@@ -202,7 +211,10 @@ def token_mass(
     return total/n
 
 # %% ../nbs/18_reading.ipynb #17e65862
-def need_causal(model):
+def need_causal(
+    model # any model
+):
+    "Refuse models that read a masked text, or that have an encoder and a decoder"
     m = unwrap(model)
     two_parts = getattr(getattr(m, 'config', None), 'is_encoder_decoder', False)
     if not two_parts and not type(m).__name__.endswith('MaskedLM'): return

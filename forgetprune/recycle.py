@@ -65,7 +65,9 @@ class Recycle(TrainingCallback):
 
 # %% ../nbs/26_recycling.ipynb #abc588b9
 @patch
-def find(self:Recycle, model):
+def find(self:Recycle,
+    model # left as it was
+):
     "The blocks of `model` that will be recycled; ValueError if that cannot be done"
     found = ffns(model, self.example)
     if not found:
@@ -374,7 +376,8 @@ def table(self:Recycle)->pd.DataFrame:
 # %% ../nbs/26_recycling.ipynb #56ed7d96
 @patch
 def spikes(self:Recycle,
-    before:int=10, after:int=40 # training steps around a round
+    before:int=10, # training steps before a round
+    after:int=40 # training steps after it
     # by step relative to the round: the training loss (nats), mean over rounds, less its mean
     # before
 )->pd.Series:

@@ -54,7 +54,10 @@ def how_to_look(
     return dict(n_look=n_look or usual[0], growth=usual[1])
 
 # %% ../nbs/14_relearning.ipynb #88fa50f6
-def look_dl(learn, dl=None): # a loader
+def look_dl(
+    learn, # a fastai `Learner`
+    dl=None # any loader; the test set, else the validation set, if omitted
+): # a loader
     "What networks are judged on: `dl`, the test set, else the validation set"
     if dl is not None: return dl
     return learn.dls.loaders[2] if len(learn.dls.loaders)>2 else learn.dls.valid
@@ -157,10 +160,18 @@ def made_up(
 head_recipe = 'adam',1e-3
 
 def relearn_head(
-    learn:Learner, model:nn.Module, target:int, # see `relearn`
-    dl=None, goal:float=0.9, most:int=20_000, seed:int=0, bs:int=32, new:tuple=None, # likewise
-    n_look:int=most_looked_at, growth:float=usual_growth # likewise
-)->Until: # likewise
+    learn:Learner, # for its training data and loss; left as it was
+    model:nn.Module, # left as it was; a copy of its last layer is trained
+    target:int, # the class to teach again
+    dl=None, # batches (x, y) to look on, see `relearn`
+    goal:float=0.9, # accuracy to be reached
+    most:int=20_000, # images of the class after which to give up
+    seed:int=0, # order of the training images
+    bs:int=32, # images per step
+    new:tuple=None, # other items to be taught, see `relearn`
+    n_look:int=most_looked_at, # images of the class at a look; all, if there are no more
+    growth:float=usual_growth # how much more of the class is to be seen before the next look
+)->Until: # see `relearn`
     "As `relearn`, but only the last layer learns"
     check_lesson(goal, most, bs, n_look, growth)
     net = unwrap(model)

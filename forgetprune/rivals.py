@@ -82,7 +82,13 @@ def gradient_moments(
     return sums, n
 
 # %% ../nbs/11b_rivals.ipynb #a70cea23
-def mean_moments(model, dl, layers, objective, f)->dict: # layer name to one number per weight
+def mean_moments(
+    model, # left as it was found
+    dl, # batches of (x, y)
+    layers, # name to module
+    objective, # objective(outputs, y, x): a sum over the items of what is differentiated
+    f # applied to both factors: identity, abs or square
+)->dict: # layer name to one number per weight
     "`gradient_moments` as means over the items"
     sums,n = gradient_moments(model, dl, layers, objective, f)
     return {k: s/n for k,s in sums.items()}
@@ -177,7 +183,10 @@ criteria = {'maav_difference': maav_difference, 'maav_ratio': maav_ratio, 'taylo
 
 def get_scores(
     criterion, # a name in `criteria`, or any function of the same form
-    model:nn.Module, target, rest, layers=None, # see `scores.maav_difference`
+    model:nn.Module, # trained; left unchanged
+    target, # batches of the class to forget
+    rest, # batches of the other classes
+    layers=None, # see `layers.pick_layers`
     **kwargs # passed on; `loss_func` and `seed` only if the criterion takes them
 )->dict: # layer name to one score per weight
     "Scores by any criterion"

@@ -28,7 +28,9 @@ class Packing:
     shapes:tuple # of each part of one item
     dtypes:tuple # of each part
     @property
-    def widths(self): return [math.prod(s) for s in self.shapes]
+    def widths(self):
+        "How many numbers of a row each part takes"
+        return [math.prod(s) for s in self.shapes]
     @property
     def dtype(self):
         "Of the rows"

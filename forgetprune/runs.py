@@ -199,14 +199,18 @@ def run_folder(
 
 # %% ../nbs/33a_runs.ipynb #d0a0000f
 @patch
-def read(self:RunFolder, remedy='make the run again'):
+def read(self:RunFolder,
+    remedy='make the run again' # what to do about a run that cannot be read, for the error
+):
     "The finished run in it"
     try: self.result = read_run(self.folder)
     except ValueError as e: raise ValueError(f'{self.said}: {e}; {remedy}') from None
     return self.result
 
 @patch
-def check_free(self:RunFolder, force=False):
+def check_free(self:RunFolder,
+    force=False # may a run that is there be replaced?
+):
     "Refuse what is in the way of a new run; with `force`, what no run has written"
     there = [n for n in run_files if os.path.lexists(self.folder/n)]
     own,remedy = (),'it is not replaced; move it, or name another folder'

@@ -19,12 +19,18 @@ from .watch import feed, not_finite, padding_of, watching
 # %% ../nbs/11_class_pruning.ipynb #14afa064
 class ClassMeans:
     "Mean |x| by layer: `means[name]` has shape (classes, inputs), `counts[name]` (classes,)"
-    def __init__(self, layers, sums, counts):
+    def __init__(self,
+        layers, # layer name to module
+        sums, # layer name to sums of |x| over items and positions, shape (classes, inputs)
+        counts # layer name to how many there were, shape (classes,)
+    ):
         self.layers,self.counts = layers,counts
         self.means = {n: s/counts[n].clamp(min=1)[:,None] for n,s in sums.items()}
 
-    def of(self, c):
-        "Per layer: mean |x| on class `c`, or on several (a tuple), and on all others together"
+    def of(self,
+        c # a class, or a tuple of several
+    ):
+        "Per layer: mean |x| on class `c`, or on several together, and on all others together"
         res,at = {},list(c) if isinstance(c, tuple) else [c]
         for n,m in self.means.items():
             k = self.counts[n]
@@ -207,7 +213,8 @@ def maav_difference(
 # %% ../nbs/11_class_pruning.ipynb #3879afab
 def magnitude(
     model:nn.Module, # left unchanged
-    target=None, rest=None, # not used
+    target=None, # not used
+    rest=None, # not used
     layers=None # see `layers.pick_layers`
 )->dict: # layer name to one score per weight
     "|w|: the largest weights, whoever they serve (a control)"
@@ -216,7 +223,8 @@ def magnitude(
 # %% ../nbs/11_class_pruning.ipynb #341e33f9
 def random_scores(
     model:nn.Module, # left unchanged
-    target=None, rest=None, # not used
+    target=None, # not used
+    rest=None, # not used
     layers=None, # see `layers.pick_layers`
     seed:int=0 # same seed, same scores
 )->dict: # layer name to one score per weight

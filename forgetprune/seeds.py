@@ -128,7 +128,8 @@ def plot_sweep(
     x:str, # column along the horizontal axis, numbers or names
     y:str, # column of what came out
     by:str=None, # column that labels the lines
-    title:str='', ylabel:str=None, # `y` if omitted
+    title:str='', # above the figure
+    ylabel:str=None, # `y` if omitted
     xlabel:str=None, # `x` if omitted
     level:float=0.95, # of the intervals, see `over_seeds`
     logx:bool=False # a logarithmic horizontal axis?

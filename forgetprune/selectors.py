@@ -38,12 +38,16 @@ class Activity:
         seen = now.isfinite().all(0) # a batch that overflows in half precision is skipped
         self.sums = torch.where(seen, self.sums.lerp(now, 1-self.decay), self.sums)
         self.age += seen
-    def listen(self, layer):
+    def listen(self,
+        layer # a block's second matrix
+    ):
         "Look on at each use of a block's second matrix, by keyword too; returns the hook's handle"
         return layer.register_forward_hook(self._told, with_kwargs=True)
     def _told(self, module, inputs, named, output):
         self(module, (*inputs, *named.values()), output)
-    def forget(self, i):
+    def forget(self,
+        i # their numbers
+    ):
         "Start anew for neurons `i`"
         i = i.to(self.age.device)
         self.sums[:,i] = 0

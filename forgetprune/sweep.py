@@ -98,7 +98,16 @@ def _give_room(self:Store):
 
 # %% ../nbs/30b_many_runs.ipynb #7c2e15a0
 @patch
-def add(self:Store, name, cell, seed, result=None, error=None, seconds=None, host=None, code=None):
+def add(self:Store,
+    name, # of the sweep
+    cell, # arguments of the run but for the seed, as a text
+    seed, # a whole number
+    result=None, # what came out, as JSON
+    error=None, # traceback of a run that failed
+    seconds=None, # how long the run took
+    host=None, # name of the machine it ran on
+    code=None # fingerprint of the function
+):
     "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
     if error: error = error.encode('utf-8', 'backslashreplace').decode()
@@ -129,14 +138,19 @@ def _not_added(self:Store, row, why):
 
 # %% ../nbs/30b_many_runs.ipynb #465d0c7f
 @patch
-def rows(self:Store, name=None):
+def rows(self:Store,
+    name=None # of a sweep; all of them if omitted
+):
     "(cell, seed) to the rest of its row"
     asked,which = ' WHERE name=?' if name else '',(name,) if name else ()
     got = self.db.execute(f'SELECT {", ".join(_columns[1:])} FROM runs{asked}', which)
     return {(r[0], r[1]): dict(zip(_columns[3:], r[2:])) for r in got}
 
 @patch
-def result(self:Store, key, row):
+def result(self:Store,
+    key, # (cell, seed), for the error
+    row # from `.rows`
+):
     "What came out, as a dict"
     try: return json.loads(row['result'] or '{}')
     except json.JSONDecodeError as e:
@@ -145,6 +159,7 @@ def result(self:Store, key, row):
 
 @patch
 def names(self:Store):
+    "Names of the sweeps that have rows, sorted"
     return [r[0] for r in self.db.execute('SELECT DISTINCT name FROM runs ORDER BY name')]
 
 # %% ../nbs/30b_many_runs.ipynb #c0e9c36f

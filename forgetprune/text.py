@@ -56,7 +56,10 @@ def foldoc_lines(
     return re.sub(r'\n{3,}', '\n\n', lines).strip()+'\n'
 
 # %% ../nbs/05_text.ipynb #18a2a432
-def from_address(name, tmp):
+def from_address(
+    name, # 'kjv' or 'foldoc'
+    tmp # not used
+): # the text as it comes
     "The text from its public address"
     req = urllib.request.Request(_addresses[name], headers={'User-Agent': 'forgetprune'})
     with urllib.request.urlopen(req, timeout=30) as r:
@@ -69,7 +72,10 @@ def _found(name, file, tmp):
     return tmp/'x'/file
 
 # %% ../nbs/05_text.ipynb #1f39feed
-def from_packages(name, tmp):
+def from_packages(
+    name, # 'kjv' or 'foldoc'
+    tmp # folder for packages, if they are not installed
+): # the text as it comes
     "Through apt, without root; or from where the packages are installed"
     if name=='foldoc':
         with gzip.open(_found(name, 'usr/share/dictd/foldoc.dict.dz', tmp)) as f:
@@ -192,11 +198,17 @@ class Characters:
         self._points = np.array([ord(c) for c in self.vocab], dtype=np.uint32)
         self.mask = len(self.vocab)
     def __len__(self): return len(self.vocab)+1
-    def encode(self, text:str)->torch.Tensor:
+    def encode(self,
+        text:str # of any characters
+    )->torch.Tensor: # shape (characters,)
+        "The numbers of the characters of a text"
         at = np.frombuffer(text.encode('utf-32-le'), dtype=np.uint32)
         i = np.searchsorted(self._points, at).clip(max=len(self.vocab)-1)
         return torch.from_numpy(np.where(self._points[i]==at, i, 0).astype(np.int64))
-    def decode(self, ids)->str:
+    def decode(self,
+        ids # numbers of characters, in a tensor or a list
+    )->str:
+        "The text of such numbers; an underscore where something is masked"
         return ''.join('_' if i==self.mask else self.vocab[i] for i in map(int, ids))
 
 # %% ../nbs/05_text.ipynb #8e35ba62
@@ -216,8 +228,18 @@ def mask_tokens(
 # %% ../nbs/05_text.ipynb #5f24bfa6
 class MaskedDL(DataLoader):
     "`steps` batches of pieces of `tokens`, cut and masked at random; the same for a seed and epoch"
-    def __init__(self, tokens, mask, n, bs=32, context=32, steps=1000, share=0.15, seed=0,
-                 device=None, **kwargs):
+    def __init__(self,
+        tokens, # of the text, shape (length,)
+        mask, # the token that hides
+        n, # tokens to choose from for a random one
+        bs=32, # pieces per batch
+        context=32, # tokens per piece
+        steps=1000, # batches per epoch
+        share=0.15, # of the tokens that are to be guessed
+        seed=0, # of pieces and masks
+        device=None, # what it says its device is; batches are where `tokens` are
+        **kwargs # to fastai's `DataLoader`
+    ):
         super().__init__(TensorDataset(tokens), bs=bs, device=device, **kwargs)
         self.tokens,self.mask,self.n_tokens,self.context = tokens,mask,n,context
         self.steps,self.share,self.seed = steps,share,seed
@@ -273,7 +295,8 @@ def get_text_dls(
     seed:int=0, # of pieces and masks to train on; those of validation are always the same
     # `Characters(text)` if omitted; else with `encode`, a length, and `mask` or `mask_token_id`
     tokenizer=None,
-    path=None, device=None # see `data.get_dls`
+    path=None, # data root, see `data.data_root`
+    device=None # where the tokens live; fastai's default device if omitted
 )->DataLoaders: # `.tokenizer`, and `.c`, the number of tokens
     "Masked pieces of a text, to train on and to judge by"
     for n,v,least in (('bs', bs, 1), ('context', context, 1), ('steps', steps, 0),
@@ -329,7 +352,10 @@ optimisers = {'adamw': _torch(torch.optim.AdamW), 'l2': _torch(torch.optim.Adam)
 
 def lm_learner(
     dls, # from `get_text_dls`
-    d_model:int=64, n_layers:int=3, n_heads:int=4, d_ff:int=256, # see `networks.Encoder`
+    d_model:int=64, # width of the residual stream
+    n_layers:int=3, # blocks
+    n_heads:int=4, # attention heads, a divisor of `d_model`
+    d_ff:int=256, # neurons per feed-forward block
     opt:str='adamw', # a name in `optimisers`
     lr:float=3e-3, # learning rate
     wd:float=0., # weight decay

@@ -143,7 +143,7 @@ def told(
 _lookers = 'ProgressCallback','ShowGraphCallback','CSVLogger' # callbacks of fastai that look on
 
 def looks_on(
-    cb:Callback
+    cb:Callback # of fastai, ours or anybody's
 )->bool:
     "Does a callback leave the training what it is? Our own say so by `looks_on = True`"
     if type(cb) in (TrainEvalCallback, Recorder, CastToTensor): return True

@@ -76,7 +76,11 @@ tuning_recipes = {'sgd': (_fused(torch.optim.SGD, momentum=0.9), 0.005),
 class Glances(Callback):
     "Notes every `every` steps what `look(model)` returns (a dict), in evaluation mode; see `.rows`"
     order,run_valid = 110,False
-    def __init__(self, look, every:int=10): self.look,self.every = look,every
+    def __init__(self,
+        look, # look(model) returns a dict
+        every:int=10 # training steps between two looks
+    ):
+        self.look,self.every = look,every
     def before_fit(self):
         self.rows,self.steps = [],0
         self._note()

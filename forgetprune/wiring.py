@@ -24,10 +24,17 @@ class Slices:
     slots:torch.Tensor # their numbers, rising
     of:torch.Tensor # the channel that each of them belongs to
     @property
-    def layer(self): return self.name.rpartition('.')[0]
+    def layer(self):
+        "Name of the module that the tensor belongs to"
+        return self.name.rpartition('.')[0]
     @property
-    def key(self): return self.name.removesuffix('.weight') # by which a `Cut` names it
-    def places(self, model, chosen):
+    def key(self):
+        "The name by which a `Cut` calls the tensor"
+        return self.name.removesuffix('.weight')
+    def places(self,
+        model, # left as it was
+        chosen # numbers of channels, a tensor
+    ):
         "Flat numbers of what belongs to the chosen channels"
         i,l = self.slots[torch.isin(self.of, chosen)],model.get_submodule(self.layer)
         if self.what in ('bias', 'norm'): return i
@@ -47,7 +54,9 @@ class Channels:
     more:list=field(default_factory=list) # of `Slices` that go too where channels are taken out
     word = 'channels'
     def __len__(self): return self.size
-    def names(self, what):
+    def names(self,
+        what # 'out' or 'in'
+    ):
         "Layers that make them ('out'), or that take them in ('in')"
         return [s.layer for s in self.parts if s.what==what and s.name.endswith('weight')]
     def __repr__(self):
@@ -56,7 +65,7 @@ class Channels:
         return f'{self.size} {self.word} of {self.name!r} (made by {makes}; go into {takes}){how}'
 
 class Heads(Channels):
-    "Heads of one attention, and what belongs to each: values, and inputs of the layer behind"
+    "Heads of one attention, as `Channels`: to each belong values, and inputs of the layer behind"
     word = 'heads'
 
 # %% ../nbs/09a_wiring.ipynb #c9a00044

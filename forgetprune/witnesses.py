@@ -58,10 +58,10 @@ _most_judged = 2000 # of the class, and of the rest
 @dataclass
 class ProbeData:
     "Items to fit probes on and items to judge them on; 1 is the class, 0 the rest"
-    x:torch.Tensor
-    y:np.ndarray
-    x_judged:torch.Tensor
-    y_judged:np.ndarray
+    x:torch.Tensor # inputs to fit on
+    y:np.ndarray # 1 or 0 for each of them
+    x_judged:torch.Tensor # inputs to judge on
+    y_judged:np.ndarray # 1 or 0 for each of them
 
 def _some(dl, target, n, seed):
     "At most `n` random items of the class and `n` of the rest, and which are which"
@@ -126,7 +126,11 @@ def balanced(
 
 def probe(
     model:nn.Module, # left as it was found
-    train_dl, test_dl, target:int, n:int=500, seed:int=0, # see `probe_data`
+    train_dl, # batches (x, y) to fit the probes on
+    test_dl, # batches (x, y) to judge them on, see `probe_data`
+    target:int, # class to be told from the rest
+    n:int=500, # images of the class, and of the rest, to fit on
+    seed:int=0, # which images, and where a hidden layer starts
     hidden:int=0 # see `probe_right`
 )->pd.Series: # balanced accuracy, 0.5 to 1, by place in the network, see `activations`
     "Probes: how readable the class is, from the input to the outputs"
@@ -219,7 +223,9 @@ class Answers:
     on_rest:torch.Tensor=None # outputs on judged items of the other classes
     y_rest:torch.Tensor=None # the classes of those
     on_trained:torch.Tensor=None # outputs on items of the class that were trained on
-    def accuracies(self, target):
+    def accuracies(self,
+        target # the class
+    ):
         "(accuracy on the target, accuracy on all others), in 0..1"
         right = lambda o,y: (o.argmax(1)==y).double().mean().item()
         return right(self.on_target, target), right(self.on_rest, self.y_rest)

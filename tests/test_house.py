@@ -3,6 +3,8 @@ import ast, builtins, dis, inspect, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, torch
+import apidoc # tools/, see conftest.py
+from fastcore.docments import docments
 from chapters import cells, module_of, source
 
 repo = Path(__file__).resolve().parents[1]
@@ -128,6 +130,25 @@ def test_all_brings_only_what_says_what_it_is():
         if n not in names and m not in ('basics', 'figures', 'measured', 'report', 'commands',
             'subjects', 'forget_command', 'audit_command', 'recycle_command', 'cli')
         and n not in vague]
+    assert not lost, lost
+
+def unsaid():
+    "Public names of the reference without a description, and their arguments without a meaning"
+    for found in apidoc.symbols().values():
+        for name,o in found.items():
+            if isinstance(o, dict): continue # a table, shown by its keys
+            f,call = apidoc.called(o)
+            if not apidoc.said_of(f): yield name, None
+            if call is None: continue
+            args,words = apidoc.options_of(list(inspect.signature(call).parameters.values()))
+            said = {**docments(call, args_kwargs=True), **words}
+            for a in args:
+                if a.name not in ('self', 'cls') and not said.get(a.name): yield name, a.name
+
+def test_the_reference_says_what_everything_is():
+    fields_of_channels = {'Heads', 'Neurons'} # are told there
+    def by_fastai(name): return re.fullmatch(r'\w+\.(before|after)_\w+', name) # events
+    lost = [(n, a) for n,a in unsaid() if not by_fastai(n) and not (a and n in fields_of_channels)]
     assert not lost, lost
 
 def in_new_process(code, *args):
