@@ -3,7 +3,7 @@
 As SVG for the site, as a small PNG for whatever shows no SVG, and, where panels stand side by side,
 each panel as an SVG of its own, for narrow screens.
 """
-import base64, io
+import base64, io, re
 from xml.etree import ElementTree
 
 panels_type = 'application/vnd.forgetprune.panels+json'
@@ -17,15 +17,26 @@ def taken_apart(fig):
     beside = len({round(left, 2) for left,*_ in places}) > 1
     return beside and min(w*width for _,_,w,_ in places) >= narrow
 
+def smaller(svg):
+    "The same SVG as text: to a hundredth of a point, without indents and comments"
+    text = re.sub(r'(\.\d\d)\d+', r'\1', svg.decode())
+    return re.sub(r'\n\s*', '\n', re.sub(r'<!--.*?-->', '', text, flags=re.S))
+
+def small_png(fig):
+    "A figure as a PNG of 64 colours"
+    from PIL import Image
+    drawn,b = io.BytesIO(),io.BytesIO()
+    fig.savefig(drawn, format='png', dpi=110, bbox_inches='tight')
+    Image.open(drawn).convert('RGB').quantize(64).save(b, 'png', optimize=True)
+    return b.getvalue()
+
 def bundle(fig, include=None, exclude=None):
     "A matplotlib figure as a notebook stores it; the figure is taken apart"
     from forgetprune.figures import figure_svg, panels
-    png = io.BytesIO()
-    fig.savefig(png, format='png', dpi=90, bbox_inches='tight')
-    res = {'image/svg+xml': figure_svg(fig).decode(), 'text/plain': repr(fig),
-        'image/png': base64.b64encode(png.getvalue()).decode()}
+    res = {'image/svg+xml': smaller(figure_svg(fig)), 'text/plain': repr(fig),
+        'image/png': base64.b64encode(small_png(fig)).decode()}
     if taken_apart(fig):
-        res[panels_type] = [dict(svg=svg.decode(), says=says) for svg,says in panels(fig)]
+        res[panels_type] = [dict(svg=smaller(svg), says=says) for svg,says in panels(fig)]
     return res
 
 def in_notebooks():
@@ -34,8 +45,9 @@ def in_notebooks():
     plain = CaptureShell.__init__
     def made(self, *args, **kwargs):
         plain(self, *args, **kwargs)
-        self.display_formatter.mimebundle_formatter.for_type_by_name('matplotlib.figure', 'Figure',
-            bundle)
+        from matplotlib.figure import Figure
+        self.display_formatter.formatters['image/png'].pop(Figure, None) # it would come first
+        self.display_formatter.mimebundle_formatter.for_type(Figure, bundle)
     CaptureShell.__init__ = made
 
 def picture_of(output):
