@@ -26,6 +26,11 @@ def test_a_figure_is_stored_as_svg_and_png_the_same_each_time():
     assert stored.picture_of(dict(text='no picture')) is None
     assert list(stored.as_picture(a)['data'])==['image/svg+xml']
 
+def test_smaller_changes_no_scale():
+    svg = b'<g>\n  <!-- 0.1 -->\n  <path d="M 1.23456 7\nz" transform="scale(0.015625)"/>\n</g>'
+    test = '<g>\n<path d="M 1.23 7\nz" transform="scale(0.015625)"/>\n</g>'
+    assert stored.smaller(svg).replace('\n\n', '\n')==test
+
 def test_panels_are_taken_apart_where_they_stand_side_by_side():
     said = lambda fig: [says for _,says in stored.panels_of(output(fig))]
     assert said(drawn(1, 2))==['panel 0: y0 against x0', 'panel 1: y1 against x1']

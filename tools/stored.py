@@ -18,8 +18,8 @@ def taken_apart(fig):
     return beside and min(w*width for _,_,w,_ in places) >= narrow
 
 def smaller(svg):
-    "The same SVG as text: to a hundredth of a point, without indents and comments"
-    text = re.sub(r'(\.\d\d)\d+', r'\1', svg.decode())
+    "The same SVG as text: lines to a hundredth of a point, without indents and comments"
+    text = re.sub(r'\bd="[^"]*"', lambda m: re.sub(r'(\.\d\d)\d+', r'\1', m[0]), svg.decode())
     return re.sub(r'\n\s*', '\n', re.sub(r'<!--.*?-->', '', text, flags=re.S))
 
 def small_png(fig):
