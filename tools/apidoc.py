@@ -8,9 +8,9 @@ from staged import branch, github
 source_at = f'https://github.com/{github}/blob/{branch}/'
 
 # methods that others call
-events = {e for e in ('before', 'after') for e in (f'{e}_{w}' for w in ('create', 'fit', 'epoch',
+events = {f'{when}_{what}' for when in ('before', 'after') for what in ('create', 'fit', 'epoch',
     'train', 'batch', 'pred', 'loss', 'backward', 'step', 'cancel_step', 'cancel_batch', 'validate',
-    'cancel_train', 'cancel_validate', 'cancel_epoch', 'cancel_fit'))} | {'forward', 'state_dict',
+    'cancel_train', 'cancel_validate', 'cancel_epoch', 'cancel_fit')} | {'forward', 'state_dict',
     'load_state_dict'}
 
 def symbols():
@@ -131,7 +131,7 @@ def described(
             tail = f')->{gives}' if gives else ')'
             written_out = wrapped([shown(p) for p in args], f'{name}(', tail)
             parts.insert(1, f'```python\n{written_out}\n```')
-        parts.append(table(args, {**docments(call), **words}, gives))
+        parts.append(table(args, {**docments(call, args_kwargs=True), **words}, gives))
     if links: parts.append(f':::{{container}} source\n{" · ".join(links)}\n:::')
     return '\n\n'.join(p for p in parts if p)
 
