@@ -34,6 +34,7 @@ if __name__ == '__main__':
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else repo
     text,pictures = readme(json.loads((repo/'nbs/index.ipynb').read_text(encoding='utf-8')))
     (out/'README.md').write_text(text, encoding='utf-8')
+    for old in {*(out/'README_files').glob('*')}-{out/name for name in pictures}: old.unlink()
     for name,picture in pictures.items():
         (out/name).parent.mkdir(exist_ok=True)
         (out/name).write_bytes(picture)
