@@ -360,6 +360,22 @@ def test_pages_do_not_jump(opened):
                 p.wait_for_timeout(100)
             assert p.evaluate(shifts) < 0.1, (name, width)
 
+def test_what_search_engines_and_first_visits_ask_for(html, pages):
+    "A title of its own, a language, a width for phones, an address, a picture that does not wait"
+    titles = {}
+    for p in pages:
+        text = (html/p).read_text(encoding='utf-8')
+        titles.setdefault(re.search('<title>(.*?)</title>', text, re.S)[1], []).append(p)
+        assert re.search('<html[^>]* lang="en"', text), p
+        assert 'name="viewport" content="width=device-width' in text, p
+        assert len(re.findall('<link rel="canonical"', text)) <= 1, p
+        assert len(re.findall(r'<h1\b', text))==1, p
+        shown = re.findall(r'<img[^>]*_images/[^>]*>', text)
+        assert all((n==0) == ('loading="lazy"' not in i) for n,i in enumerate(shown)), p
+        assert all(re.search(r' width="\d+" height="\d+"', i) for i in shown), p
+    twice = {t: p for t,p in titles.items() if len(p) > 1}
+    assert not twice, twice
+
 def test_panels_stand_below_each_other_on_a_phone(opened, html):
     "A figure of panels is one picture where there is room, and several where there is not"
     p = opened('start.html')

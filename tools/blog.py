@@ -10,7 +10,7 @@ for links from elsewhere.
 """
 import argparse, base64, hashlib, json, os, re, shutil, sys, uuid
 from html import escape
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from datetime import date, datetime, time, timezone
 from pathlib import Path
 
@@ -283,7 +283,7 @@ class Figures:
                 f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
         return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
 
-    def shown(self, attributes, src, file):
+    def shown(self, attributes, src, file, lazy):
         "A picture that opens in full size, with its size, and marked if it is a wide one"
         width,height = self.sizes[file]
         apart = self.apart(src, file)
@@ -291,7 +291,7 @@ class Figures:
         klass = 'full whole' if apart else 'full wide' if width > 1.9*height else 'full'
         attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
         return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '
-            f'height="{height:.0f}" loading="lazy"></a>{apart}')
+            f'height="{height:.0f}"{lazy}></a>{apart}')
 
 def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
 
@@ -312,8 +312,9 @@ def finished(html, name, chapter, terms, figures):
     for a,b in unnamed.items(): html = html.replace(a, b)
     html = re.sub('<title>forgetprune [^<]*forgetprune[^<]*</title>', '<title>forgetprune</title>',
         html)
+    lazy = chain([''], repeat(' loading="lazy"')) # the first picture is looked at at once
     html = re.sub(r'<img\b([^>]*\bsrc="([^"]*_images/([^"]*))"[^>]*)>',
-        lambda m: figures.shown(*m.groups()), html)
+        lambda m: figures.shown(*m.groups(), next(lazy)), html)
     up = '../'*name.count('/')
     head = (f'<link rel="alternate" type="application/atom+xml" title="forgetprune" '
         f'href="{up}feed.xml">'+cards(name, chapter, html, figures.shots))
