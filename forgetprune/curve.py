@@ -13,7 +13,7 @@ from .basics import bar, device_of, unwrap
 from .classes import is_class
 from .cut import check_scores, largest, per_layer, top_indices, weight_of, write_at
 from .data import TensorDL
-from .figures import finished, in_words, looks_of
+from .figures import finished, in_words, looks, looks_of
 from .layers import kind
 from .loaders import Kept, again, batches, as_classes, n_bytes
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
@@ -467,9 +467,9 @@ def plot_curves(
     import matplotlib.pyplot as plt
     fig,axs = plt.subplots(1, 2, figsize=(7.6, 3.3))
     groups = list(curves.groupby(by, sort=False)) if by else [(None, curves)]
-    looks = looks_of(name for name,_ in groups)
+    drawn = looks_of(name for name,_ in groups) if by else {None: looks['cut']}
     for name,g in groups:
-        look = looks[name]
+        look = drawn[name]
         for ax,what in zip(axs, ('target', 'retain')):
             a = 100*g.groupby('k')[what].agg(['mean', 'min', 'max'])
             ax.plot(a.index, a['mean'], ms=4, lw=1.5, label=in_words(name), **look)

@@ -19,7 +19,7 @@ from .classes import (Part, check_classes, class_label, class_numbers, class_spl
 from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest, top_indices
 from .data import TensorDL
-from .figures import literal
+from .figures import in_words, literal
 from .layers import kind, last_linear, layers_of, pick_layers
 from .loaders import again, batches, as_classes, in_memory
 from .rivals import get_scores
@@ -173,7 +173,7 @@ class Forgotten:
         floor = self.curve.retain[0]-self.budget
         near = self.curve[self.curve.k<=max(3*self.k, 0.1 if self.size else 100)]
         name = literal(repr(self.name))
-        title = f'Forgetting {name} by {self.criterion} (validation data)'
+        title = f'Forgetting {name} by {in_words(self.criterion)} (validation data)'
         fig = plot_curves(near, title=title, target_name=name, mark=self.k,
                           ymin=max(0, 100*floor-10))
         for ax,y in zip(fig.axes, (self.goal, floor)):
