@@ -26,5 +26,6 @@ pygments_style,pygments_dark_style = 'a11y-high-contrast-light','a11y-high-contr
 templates_path = []
 bibtex_bibfiles,bibtex_default_style,bibtex_reference_style = [str(
     here/'references.bib')],'plain','author_year'
-copybutton_selector = 'div:not(.output) > div.highlight pre'
+# what is folded is copied where it is unfolded: a signature alone would run, and do nothing
+copybutton_selector = ':not(.output):not(.folded) > div[class*="highlight-"] > div.highlight > pre'
 copybutton_exclude = '.linenos, .gp, .go'

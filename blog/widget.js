@@ -368,7 +368,7 @@ class Page {
     k.addEventListener('change', () => { this.cut(); this.tell() })
     this.$('.fpw-picks').addEventListener('change', e => this.take(+e.target.value))
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())
-    this.$('.fpw-reset').addEventListener('click', () => { this.cut(true); this.tell() })
+    this.$('.fpw-reset').addEventListener('click', () => this.again())
     this.draws(this.$('.fpw-pad'))
   }
   soon(f) {
@@ -376,11 +376,21 @@ class Page {
     this.due = requestAnimationFrame(f)
   }
 
+  // all as it was at first
+  again() {
+    const {digit} = this.said
+    this.$('#fpw-k').value = 0
+    this.$(`.fpw-picks [value="${digit}"]`).checked = true
+    this.cut(true)
+    this.take(digit)
+    this.tell()
+  }
+
   get k() { return this.$('#fpw-k').value/this.said.inner.length }
   cut(always) {
     if (!always && this.k === this.model.k && !this.model.steps) return
-    this.pause()
     this.model.reset(this.k)
+    this.pause() // names its button by what the networks have been shown
     this.render()
   }
 
@@ -517,6 +527,8 @@ class Page {
       ? `Sevens shown until ${most} of ${n} were back: ${back.join(', ')}. ` : ''
     if (gold.back !== undefined) return text
     const rounds = Math.floor(model.seen/model.distinct)
+    if (!back.length && this.running) return 'Sevens are shown, among all other digits. Who reads '
+      + 'how many of them stands below.'
     if (rounds < 2) return text + `Gold, which never knew them, reads ${gold.right} of ${n}.`
     return text + `Gold, which never knew them, has seen the same ${model.distinct} sevens `
       + `${rounds} times and reads ${gold.right} of ${n}.`

@@ -137,10 +137,10 @@ def _names(ax, named, own):
     "A row of names for each label"
     from matplotlib.colors import ListedColormap
     t = np.array([[int(c) for c in names] for names in named.values()])
-    dark = ListedColormap(['0.95', blue])
-    ax.pcolormesh(t!=own, cmap=dark, vmin=0, vmax=1, edgecolors='w', lw=1)
+    ground = ListedColormap(['0.95', blue])
+    ax.pcolormesh(t==own, cmap=ground, vmin=0, vmax=1, edgecolors='w', lw=1)
     for (i,j),c in np.ndenumerate(t):
-        ax.text(j+0.5, i+0.5, c, ha='center', va='center', fontsize=8, color='k' if c==own else 'w')
+        ax.text(j+0.5, i+0.5, c, ha='center', va='center', fontsize=8, color='w' if c==own else 'k')
     ax.invert_yaxis()
     ax.set_yticks(np.arange(len(t))+0.5, [literal(label) for label in named], fontsize=8)
 

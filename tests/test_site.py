@@ -196,8 +196,11 @@ def test_feed(html, pages):
     a = '{http://www.w3.org/2005/Atom}'
     entries = E.parse(html/'feed.xml').getroot().findall(a+'entry')
     assert len(entries)==len([p for p in pages if re.match(r'\d\d', p)])
-    assert all((html/e.find(a+'link').get('href')).is_file() and e.find(a+'summary').text
-        for e in entries)
+    import blog
+    for e in entries:
+        link = e.find(a+'link').get('href')
+        assert link.startswith(blog.site_url) and (html/link.removeprefix(blog.site_url)).is_file()
+        assert e.find(a+'summary').text and '`' not in e.find(a+'title').text
 
 # ---- in a browser
 

@@ -75,6 +75,15 @@ def listed(chapters):
         return f'- <span class="number">{number}</span> [{c["title"]}]({n}.ipynb): {said}'
     return '\n'.join(line(n, c) for n,c in chapters)
 
+def path(chapters):
+    "A series as a path: chapters with whole numbers, and folded what leads further"
+    whole = [(n, c) for n,c in chapters if re.match(r'\d+_', n)]
+    aside = [(n, c) for n,c in chapters if not re.match(r'\d+_', n)]
+    if not aside: return listed(whole)
+    many = f'{len(aside)} chapter{"s"*(len(aside)>1)} that go{"es"*(len(aside)==1)} further'
+    return (f'{listed(whole)}\n\n<details class="aside"><summary>{many}</summary>\n\n'
+        f'{listed(aside)}\n\n</details>')
+
 def toctree(chapters, caption=''):
     "A table of contents for the side bar"
     head = f':caption: {caption}\n' if caption else ''
@@ -162,7 +171,7 @@ def fill_in(series, mods, names, syms, of):
         +', '.join(f'[`{n}`](#{names[n]})' for n in syms[m] if '.' not in n) for m in mods)
     more = [n for n,of in reports.items() if of[2].exists()]
     return dict(
-        forgetting=listed(parts.get(paths[0], [])), neurons=listed(parts.get(paths[1], [])),
+        forgetting=path(parts.get(paths[0], [])), neurons=path(parts.get(paths[1], [])),
         chapters='\n\n'.join(toctree(parts[p], p) for p in paths if p in parts),
         toolbox='\n\n'.join(f'## {p}\n\n{listed(parts[p])}' for p in others),
         tools='\n\n'.join(toctree(parts[p]) for p in others),
@@ -216,10 +225,23 @@ def stage(src):
 # ---- what Sphinx leaves out
 
 subtitle = 'What a network knows, where it keeps it, and whether it can be taken out'
+about = dict(
+    index='Machine unlearning by pruning, and neuron recycling: cut the weights that serve one '
+    'class, audit what is left, and put idle neurons back to work; a library and a series',
+    claims='What two series of posts on unlearning by pruning and on neuron recycling claimed, '
+    'whether it holds here, and how sure we are',
+    glossary='Words of machine unlearning, pruning, dormant neurons and plasticity, explained',
+    start='Install forgetprune, make a network forget a class by pruning, audit the unlearning',
+    tried='How often files, runs and downloads were killed, changed or starved, and with what end',
+    toolbox='Chapters that build the library: networks, layers, cuts, curves, runs, the commands',
+    cite='How to cite forgetprune and its chapters',
+    references='Papers on machine unlearning, pruning, membership attacks and plasticity',
+    speed='What scores, cuts, curves and audits cost, as ratios against the obvious alternative')
 
 def described_by(name, chapter, html):
     "What a page is about, for search engines and for links to it"
     if chapter: return chapter['summary']
+    if name.removesuffix('.html') in about: return about[name.removesuffix('.html')]
     if m := re.match('api/(\\w+)', name): return f'Reference of the module forgetprune.{m[1]}'
     return subtitle
 
@@ -310,8 +332,8 @@ def size(file):
 def finished(html, name, chapter, terms, figures):
     "A page with what Sphinx leaves out: the feed, cards, meanings, figures that open in full size"
     for a,b in unnamed.items(): html = html.replace(a, b)
-    html = re.sub('<title>forgetprune [^<]*forgetprune[^<]*</title>', '<title>forgetprune</title>',
-        html)
+    html = re.sub('<title>forgetprune [^<]*forgetprune[^<]*</title>',
+        '<title>forgetprune: machine unlearning by pruning, and neuron recycling</title>', html)
     lazy = chain([''], repeat(' loading="lazy"')) # the first picture is looked at at once
     html = re.sub(r'<img\b([^>]*\bsrc="([^"]*_images/([^"]*))"[^>]*)>',
         lambda m: figures.shown(*m.groups(), next(lazy)), html)
@@ -334,7 +356,7 @@ def finish(out, series):
             series.get(name.removesuffix('.html')), terms, figures), encoding='utf-8')
 
 def feed(series):
-    "The series as an Atom feed; its links are relative, so that the site may lie anywhere"
+    "The series as an Atom feed, its links those of SITE_URL"
     from feedgen.feed import FeedGenerator
     g = FeedGenerator()
     at = lambda c: datetime.combine(c['date'], time(), timezone.utc)
@@ -342,12 +364,13 @@ def feed(series):
     g.title('forgetprune')
     g.subtitle(subtitle)
     g.author(name='The forgetprune developers')
-    g.link(href='index.html'); g.updated(max(map(at, series.values())))
-    for n,c in reversed(series.items()): # the newest first
+    g.link(href=site_url); g.updated(max(map(at, series.values())))
+    for n,c in series.items():
         e = g.add_entry(order='append')
         e.id(uuid.uuid5(uuid.NAMESPACE_DNS, f'forgetprune/{n}').urn)
-        e.title(c['title'])
-        e.summary(c['summary']); e.link(href=f'{n}.html'); e.published(at(c)); e.updated(at(c))
+        e.title(c['title'].replace('`', ''))
+        e.summary(c['summary'].replace('`', ''))
+        e.link(href=f'{site_url}{n}.html'); e.published(at(c)); e.updated(at(c))
     return g.atom_str(pretty=True)
 
 def main(args=None):

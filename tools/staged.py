@@ -54,6 +54,7 @@ def glossary():
     text = (repo/'blog/pages/glossary.md').read_text(encoding='utf-8')
     block = re.search(r'```\{glossary\}\n(.*?)```', text, re.S)[1]
     res = {}
+    block = re.sub(r'^:\w+:.*\n', '', block, flags=re.M) # options
     for entry in re.split(r'\n\s*\n', block.strip('\n')):
         lines = entry.split('\n')
         meaning = ' '.join(l.strip() for l in lines if l.startswith(' '))

@@ -1,5 +1,5 @@
 "The page *What was tried*, of the counts that `make trial` stored in `trial/results.json`"
-import json
+import json, re
 from pathlib import Path
 
 results = Path(__file__).resolve().parents[1]/'trial/results.json'
@@ -9,7 +9,9 @@ def _tries(trials, begins=''):
     return sum(n for t in trials for came in t['counts'].values() for c,n in came.items()
         if c.startswith(begins))
 
-def _cell(text): return text.replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
+def _cell(text):
+    text = text.replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
+    return re.sub(r'--[\w-]+', lambda m: f'`{m[0]}`', text)
 
 def _rows(t):
     "What was tried, what came of it, and how often"
@@ -35,7 +37,8 @@ A process is killed, a disk is full, a bit flips, two people give the same comma
 such things happen many times and counts what came of them. Of {_tries(trials)-left_out:,} tries
 {none}.{out} A try goes *wrong* if what is there is mixed from two runs, if a changed file is
 believed, if something is lost that was computed and could be kept, if a dead process leaves what
-the next one trusts or nobody removes, or if a command ends with a traceback instead of a sentence.
+the next one trusts or nobody removes, or if a command ends with a traceback instead of a sentence. A changed file *says the same* where
+what is read from it is what was written.
 
 `make trial` repeats them all, `make trial ARGS="runs disk"` some of them; they are no part of
 `make test`, which has one or two cases of each kind. These counts are of Python {w["python"]} and

@@ -20,8 +20,11 @@ addEventListener('DOMContentLoaded', () => {
   }
   reveal(); addEventListener('hashchange', reveal)
   for (const t of document.querySelectorAll('a.term')) {
+    // a first touch tells, a second one leads to the glossary
+    let told = false
+    t.addEventListener('pointerdown', () => { told = document.activeElement === t })
     t.addEventListener('click', e => {
-      if (matchMedia('(hover: none)').matches && document.activeElement !== t) { e.preventDefault(); t.focus() }
+      if (matchMedia('(hover: none)').matches && !told) { e.preventDefault(); t.focus() }
     })
     // to the left where there is no room on the right
     const place = () => {
@@ -32,6 +35,7 @@ addEventListener('DOMContentLoaded', () => {
     }
     t.addEventListener('focus', place); t.parentElement.addEventListener('mouseenter', place)
   }
+  for (const b of document.querySelectorAll('button.copybtn')) b.setAttribute('aria-label', 'Copy the code')
   addEventListener('keydown', e => {
     if (e.key === 'Escape') document.querySelectorAll('.told').forEach(t => t.classList.add('quiet'))
   })
