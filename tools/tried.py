@@ -37,8 +37,8 @@ A process is killed, a disk is full, a bit flips, two people give the same comma
 such things happen many times and counts what came of them. Of {_tries(trials)-left_out:,} tries
 {none}.{out} A try goes *wrong* if what is there is mixed from two runs, if a changed file is
 believed, if something is lost that was computed and could be kept, if a dead process leaves what
-the next one trusts or nobody removes, or if a command ends with a traceback instead of a sentence. A changed file *says the same* where
-what is read from it is what was written.
+the next one trusts or nobody removes, or if a command ends with a traceback instead of a sentence.
+A changed file *says the same* where what is read from it is what was written.
 
 `make trial` repeats them all, `make trial ARGS="runs disk"` some of them; they are no part of
 `make test`, which has one or two cases of each kind. These counts are of Python {w["python"]} and
