@@ -425,6 +425,20 @@ def test_terms_tell_their_meaning_by_keyboard(opened):
     p.keyboard.press('Escape')
     assert not tip.is_visible()
 
+def test_terms_tell_their_meaning_to_a_touch(browser, base):
+    "The first touch tells, the second leads to the glossary"
+    c = browser.new_context(viewport=dict(width=375, height=800), has_touch=True, is_mobile=True)
+    p = c.new_page()
+    p.set_default_timeout(120_000)
+    p.goto(base+'11_class_pruning.html')
+    term = p.locator('a.term').first
+    term.tap()
+    assert term.locator('xpath=following-sibling::span').is_visible()
+    assert '11_class_pruning' in p.url
+    term.tap()
+    p.wait_for_url('**/glossary.html#*')
+    c.close()
+
 def test_code_is_folded_and_unfolds(opened):
     p = opened('11_class_pruning.html')
     inside = p.locator('.folded details.body pre').first
@@ -466,4 +480,8 @@ def test_next_and_previous(opened):
     assert '11_class_pruning' in p.url
 
 def test_copy_buttons(opened):
+    p = opened('11_class_pruning.html')
+    assert p.locator('details.body button.copybtn').count() > 2
+    assert not p.locator('.folded > div button.copybtn').count() # a signature alone does nothing
+    assert p.locator('button.copybtn').first.get_attribute('aria-label')
     assert opened('26_recycling.html').locator('button.copybtn').count() > 20
