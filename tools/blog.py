@@ -8,7 +8,7 @@ where they go on; `#| lead` marks the chapter's own), and `apidoc.py` makes the 
 modules. Sphinx does the rest; any warning of it is an error. SITE_URL says where the site will lie,
 for links from elsewhere.
 """
-import argparse, base64, hashlib, json, os, re, shutil, sys, uuid
+import argparse, json, os, re, shutil, sys, uuid
 from html import escape
 from itertools import chain, groupby, repeat
 from datetime import date, datetime, time, timezone
@@ -16,13 +16,12 @@ from pathlib import Path
 
 repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
-from PIL import Image
-from chapters import cells, listed as in_order, module_of, nbs, source
+from chapters import listed as in_order, module_of, nbs, source
 from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page
 import tried
-from staged import cited, glossary, lead, linked, staged, works
-from stored import panels_of, size_of
+from pictures import Figures
+from staged import cited, glossary, linked, staged, works
 from widget import widget
 
 site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
@@ -273,59 +272,6 @@ def with_meanings(html, terms):
 unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" aria-level="2"',
     'role="list" class="citation-list"': 'class="citation-list"',
     ' role="doc-biblioentry"': ''}
-
-# ---- figures
-
-class Figures:
-    "The pictures of the site: their sizes, their panels, and those that links show elsewhere"
-    def __init__(self, out, series):
-        self.out,self.panels,self.shots = out/'_images',{},{}
-        self.out.mkdir(exist_ok=True)
-        for f in nbs.glob('*.ipynb'):
-            for o in (o for cell in cells(f) for o in cell.get('outputs', [])):
-                if found := panels_of(o): self.panels[key(as_bytes(o, 'svg+xml'))] = found
-        for n,c in series.items():
-            if (first := lead(c)) is not None: self.shots[f'{n}.html'] = self.shot(n, first)
-        self.sizes = {f.name: size(f) for f in self.out.glob('*')}
-
-    def shot(self, n, cell):
-        "The chapter's figure as a PNG, since what shows links knows no SVG"
-        png = next(as_bytes(o, 'png') for o in cell['outputs'] if 'image/png' in o.get('data', {}))
-        (self.out/f'{n}.png').write_bytes(png)
-        return f'_images/{n}.png'
-
-    def apart(self, src, file):
-        "The panels of a figure below each other, for narrow screens; empty if they are not known"
-        folder,parts = src.rsplit('/', 1)[0],[]
-        for i,(svg,says) in enumerate(self.panels.get(key((self.out/file).read_bytes()), [])):
-            part = f'{Path(file).stem}-{i}.svg'
-            (self.out/part).write_bytes(svg)
-            width,height = size_of(svg)
-            parts.append(f'<img class="panel" alt="{escape(says)}" src="{folder}/{part}" '
-                f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
-        return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
-
-    def shown(self, attributes, src, file, lazy):
-        "A picture that opens in full size, with its size, and marked if it is a wide one"
-        width,height = self.sizes[file]
-        apart = self.apart(src, file)
-        # two panels side by side would be too small on a phone
-        klass = 'full whole' if apart else 'full wide' if width > 1.9*height else 'full'
-        attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
-        return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '
-            f'height="{height:.0f}"{lazy}></a>{apart}')
-
-def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
-
-def as_bytes(output, kind):
-    "A stored picture of this kind"
-    text = ''.join(output['data'][f'image/{kind}'])
-    return text.encode() if kind=='svg+xml' else base64.b64decode(text)
-
-def size(file):
-    "Of a picture, in pixels of the page; letters of an SVG may grow by a quarter"
-    if file.suffix!='.svg': return Image.open(file).size
-    return [1.25*v for v in size_of(file.read_bytes())]
 
 # ---- pages
 
