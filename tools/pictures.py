@@ -32,7 +32,7 @@ class Figures:
         for i,(svg,says) in enumerate(self.panels.get(key((self.out/file).read_bytes()), [])):
             part = f'{Path(file).stem}-{i}.svg'
             (self.out/part).write_bytes(svg)
-            width,height = size_of(svg)
+            width,height = size(self.out/part)
             parts.append(f'<img class="panel" alt="{escape(says)}" src="{folder}/{part}" '
                 f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
         return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
