@@ -1,8 +1,9 @@
 """A chapter as Sphinx gets it. For `blog.py`
 
-Directives of nbdev go. Code of the package is folded to its signatures, imports and bare checks are
-folded whole. Names become links to where they are documented, terms links to the glossary, links to
-works citations. The chapter's figure is put under its answer if it would come late.
+Directives of nbdev go. Code of the package is folded to its signatures; imports, bare checks and
+the code of long cells are folded whole. Names become links to where they are documented, terms
+links to the glossary, links to works citations. The chapter's figure is put under its answer if it
+would come late.
 """
 import re
 from configparser import ConfigParser
@@ -185,7 +186,15 @@ def shown_code(c, src, code, wide):
         c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap),
             **(dict(figure=dict(caption=cap)) if cap else {})))
     below = [markdown(f':::{{container}} caption\n{cap}\n:::')] if cap and not pictures else []
-    return [c, *below], wide
+    return [*above(c, code), c, *below], wide
+
+long = 12 # lines of code that are read on the way to what they show
+
+def above(c, code):
+    "The code of a long cell, folded above its outputs; `c` then shows these alone"
+    if code.count('\n') < long: return []
+    c['metadata']['tags'] = ['remove-input']
+    return [markdown(folded(f'The code, {n_lines(code)}', block(code), 'code body'))]
 
 # ---- the chapter's figure
 
@@ -204,7 +213,7 @@ def height(c):
     "About how high a cell is on the page"
     src = source(c)
     if c['cell_type']=='markdown': return 27*(1+len(src)//85)+20*src.count('\n\n')
-    if 'import' in src.split('\n')[0]: return 40
+    if 'import' in src.split('\n')[0] or src.count('\n') >= long: return 40+40*len(c['outputs'])
     return 19*(src.count('\n')+1)+40+40*len(c['outputs'])
 
 def comes_late(ch, figure):
