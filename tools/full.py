@@ -59,7 +59,7 @@ def shown(cell):
 
 def moved(before, after):
     "Lines that say which outputs differ; where objects are in memory is not compared"
-    plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s) if isinstance(s, str) else s
+    plain = lambda s: re.sub(r'0x[0-9a-f]+', '', s)
     old = {c.get('id', i): shown(c) for i,c in enumerate(before)}
     ids,gone = {c.get('id', i) for i,c in enumerate(after)},[i for i,s in old.items() if s]
     res = [f'  a cell with outputs is gone: {i}' for i in gone if i not in ids]
@@ -69,9 +69,10 @@ def moved(before, after):
         if len(a)!=len(b):
             res.append(f'  cell {i}: {len(a)} outputs before, {len(b)} now')
             continue
-        for (kind,x),(_,y) in zip(a, b):
+        for (was,x),(now,y) in zip(a, b):
+            if x==y: continue
+            if 'picture' in (was, now): res.append(f'  cell {i}: the picture'); continue
             if plain(x)==plain(y): continue
-            if kind=='picture': res.append(f'  cell {i}: the picture'); continue
             pairs = itertools.zip_longest(plain(x).split('\n'), plain(y).split('\n'), fillvalue='')
             u,v = next((u, v) for u,v in pairs if u!=v)
             at = f'  cell {i}: '
@@ -104,9 +105,9 @@ def main():
                 tmp.replace(nb)
         finally: tmp.unlink(missing_ok=True)
         if rc: failed.append(n); print(f'{n}: FAILED', flush=True); continue
-        lines = moved(before, after)+slowest(after)
-        print(f'{n}: {time.time()-t:,.0f} s, {"moved:" if lines else "nothing moved"}',
-            *lines, sep='\n', flush=True)
+        lines = moved(before, after)
+        print(f'{n}: {time.time()-t:,.0f} s, {"nothing moved" if not lines else "moved:"}',
+            *lines, *slowest(after), sep='\n', flush=True)
     sys.exit(f'failed: {", ".join(failed)}' if failed else 0)
 
 if __name__=='__main__': main()

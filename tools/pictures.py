@@ -1,28 +1,28 @@
 """The pictures of the site: their sizes, their panels, and those that links show elsewhere. For
 `blog.py`"""
-import base64, hashlib, re
+import hashlib, re
 from html import escape
 from pathlib import Path
 from PIL import Image
 from chapters import cells, nbs
 from staged import lead
-from stored import panels_of, size_of
+from stored import panels_of, png_of, size_of, svg_of
 
 class Figures:
     "The pictures of the site: their sizes, their panels, and those that links show elsewhere"
     def __init__(self, out, series):
         self.out,self.panels,self.shots = out/'_images',{},{}
         self.out.mkdir(exist_ok=True)
-        for f in nbs.glob('*.ipynb'):
-            for o in (o for cell in cells(f) for o in cell.get('outputs', [])):
-                if found := panels_of(o): self.panels[key(as_bytes(o, 'svg+xml'))] = found
+        stored = [*(c['nb']['cells'] for c in series.values()), cells(nbs/'index.ipynb')]
+        for o in (o for chapter in stored for cell in chapter for o in cell.get('outputs', [])):
+            if found := panels_of(o): self.panels[key(svg_of(o))] = found
         for n,c in series.items():
             if (first := lead(c)) is not None: self.shots[f'{n}.html'] = self.shot(n, first)
         self.sizes = {f.name: size(f) for f in self.out.glob('*')}
 
     def shot(self, n, cell):
         "The chapter's figure as a PNG, since what shows links knows no SVG"
-        png = next(as_bytes(o, 'png') for o in cell['outputs'] if 'image/png' in o.get('data', {}))
+        png = next(filter(None, map(png_of, cell['outputs'])))
         (self.out/f'{n}.png').write_bytes(png)
         return f'_images/{n}.png'
 
@@ -48,11 +48,6 @@ class Figures:
             f'height="{height:.0f}"{lazy}></a>{apart}')
 
 def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
-
-def as_bytes(output, kind):
-    "A stored picture of this kind"
-    text = ''.join(output['data'][f'image/{kind}'])
-    return text.encode() if kind=='svg+xml' else base64.b64decode(text)
 
 def size(file):
     "Of a picture, in pixels of the page; letters of an SVG may grow by a quarter"

@@ -125,12 +125,19 @@ def with_targets(
     written |= {n: label(module, n) for n in new}
     return ''.join(f'({written[n]})=\n' for n in new)
 
+def is_long(code):
+    "More lines than are read on the way to what they show?"
+    return code.count('\n') >= 12
+
+def whole(code):
+    "All of a cell's code, folded"
+    return folded(f'The code, {n_lines(code)}', block(code), 'code body')
+
 def outlined(code):
     "Functions and classes: signatures and docstrings, and the rest below"
     short = outline(code)
     if not short: return f':::{{container}} whole\n{block(code)}\n:::'
-    body = folded(f'The code, {n_lines(code)}', block(code), 'code body')
-    return f':::{{container}} folded\n{block(short)}\n\n{body}\n:::'
+    return f':::{{container}} folded\n{block(short)}\n\n{whole(code)}\n:::'
 
 def said_in(src, key):
     "What a directive of the cell says, over several lines"
@@ -186,15 +193,9 @@ def shown_code(c, src, code, wide):
         c['metadata'] = dict(mystnb=dict(image=dict(alt=alt or cap),
             **(dict(figure=dict(caption=cap)) if cap else {})))
     below = [markdown(f':::{{container}} caption\n{cap}\n:::')] if cap and not pictures else []
-    return [*above(c, code), c, *below], wide
-
-long = 12 # lines of code that are read on the way to what they show
-
-def above(c, code):
-    "The code of a long cell, folded above its outputs; `c` then shows these alone"
-    if code.count('\n') < long: return []
+    if not is_long(code): return [c, *below], wide
     c['metadata']['tags'] = ['remove-input']
-    return [markdown(folded(f'The code, {n_lines(code)}', block(code), 'code body'))]
+    return [markdown(whole(code)), c, *below], wide
 
 # ---- the chapter's figure
 
@@ -213,7 +214,7 @@ def height(c):
     "About how high a cell is on the page"
     src = source(c)
     if c['cell_type']=='markdown': return 27*(1+len(src)//85)+20*src.count('\n\n')
-    if 'import' in src.split('\n')[0] or src.count('\n') >= long: return 40+40*len(c['outputs'])
+    if 'import' in src.split('\n')[0] or is_long(code_of(src)): return 40+40*len(c['outputs'])
     return 19*(src.count('\n')+1)+40+40*len(c['outputs'])
 
 def comes_late(ch, figure):

@@ -50,12 +50,21 @@ def in_notebooks():
         self.display_formatter.mimebundle_formatter.for_type(Figure, bundle)
     CaptureShell.__init__ = made
 
+def svg_of(output):
+    "A stored output's SVG as bytes; None without"
+    text = output.get('data', {}).get('image/svg+xml')
+    return text and ''.join(text).encode()
+
+def png_of(output):
+    "A stored output's PNG as bytes; None without"
+    text = output.get('data', {}).get('image/png')
+    return text and base64.b64decode(''.join(text))
+
 def picture_of(output):
     "A stored output's picture as (ending, bytes): SVG if there is one, else PNG; None without"
-    data = output.get('data', {})
-    if 'image/svg+xml' in data: return 'svg', ''.join(data['image/svg+xml']).encode()
-    if 'image/png' in data: return 'png', base64.b64decode(''.join(data['image/png']))
-    return None
+    if svg := svg_of(output): return 'svg', svg
+    png = png_of(output)
+    return png and ('png', png)
 
 def as_picture(output):
     "A stored output with its best picture alone"
