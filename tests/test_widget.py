@@ -234,6 +234,12 @@ def test_without_it_there_is_the_figure(opened):
     p.wait_for_selector('figure')
     assert not p.locator('.fpw').count()
 
+def test_on_a_phone_the_slider_stays_beside_what_it_changes(opened):
+    p = opened(viewport=dict(width=375, height=812))
+    p.evaluate("document.querySelector('[data-net=off]').scrollIntoView({block: 'end'})")
+    slider,bars = [p.locator(s).bounding_box() for s in ('#fpw-k', '[data-net=off] .fpw-bars')]
+    assert 0 <= slider['y'] < slider['y']+slider['height'] <= bars['y'] < 812-bars['height']
+
 def test_it_fits_a_phone_and_can_be_read_by_all(opened):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
     def faults(p):
