@@ -173,7 +173,7 @@ from forgetprune.training import get_learner
 import forgetprune.forget
 learn = get_learner(get_dls('digits', bs=64), recipe='adam', seed=0)
 with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-res = learn.forget(7, criterion='erasing', progress=False)
+res = learn.forget(7, criterion='erasing', steps=20, progress=False)
 assert len(res.cut)''')
     in_new_process('''import sys
 import fastai.basics as F, torch
