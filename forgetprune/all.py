@@ -14,12 +14,14 @@ from forgetprune.text import *
 from forgetprune.watch import *
 from forgetprune.cut import *
 from forgetprune.curve import *
+from forgetprune.sizing import *
 from forgetprune.blocks import *
 from forgetprune.wiring import *
 from forgetprune.neurons import *
 from forgetprune.tuning import *
 from forgetprune.scores import *
 from forgetprune.rivals import *
+from forgetprune.controls import *
 from forgetprune.silence import *
 from forgetprune.forget import *
 from forgetprune.channels import *

@@ -16,7 +16,8 @@ from .audit_page import plot_audit
 from .basics import device_of, unwrap, whole
 from .classes import class_numbers, class_split, vocab_of
 from .cut import Cut, intact
-from .forget import class_name, switched_off
+from .controls import switched_off
+from .forget import class_name
 from .golds import get_golds
 from .judge import by_kind, gold_name, is_gold, verdict, verdict_rules, weigh
 from .loaders import in_memory

@@ -12,7 +12,8 @@ from fastai.basics import Learner
 from .basics import unwrap
 from .classes import class_split
 from .cut import largest
-from .forget import parts_of, rows_changed, switched_off
+from .controls import rows_changed, switched_off
+from .forget import parts_of
 from .layers import kind, linears
 from .scores import random_scores
 from .tuning import fine_tune, tuning_recipes

@@ -11,7 +11,7 @@ from forgetprune.witnesses import auc
 from forgetprune.classes import class_split
 from forgetprune.rivals import get_scores
 from forgetprune.cut import largest
-from forgetprune.forget import row_zeroed
+from forgetprune.controls import row_zeroed
 from forgetprune.training import get_learner
 from forgetprune.networks import mlp
 from forgetprune.outputs import get_gold

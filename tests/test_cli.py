@@ -31,7 +31,7 @@ def run(*args):
 
 @pytest.fixture(scope='session')
 def done(tmp_path_factory, worker_id):
-    "A run and what it said, and a folder of networks; made once, since golds are trained for audits"
+    "A run and what it said, beside the networks; once for all processes, since audits train golds"
     base = tmp_path_factory.getbasetemp() # xdist: a folder per process, in a common one
     d = (base if worker_id=='master' else base.parent)/'cli'
     with FileLock(f'{d}.lock'):

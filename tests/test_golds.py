@@ -4,7 +4,7 @@ import pytest, torch
 from torch import nn
 from fastai.basics import CrossEntropyLossFlat, DataLoaders, Learner
 from forgetprune.audit import audit, references
-from forgetprune.forget import row_zeroed
+from forgetprune.controls import row_zeroed
 from forgetprune.golds import get_golds, kept_golds
 from forgetprune.rows import in_rows
 from forgetprune.watch import outputs_on

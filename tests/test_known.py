@@ -4,7 +4,7 @@ import pytest, torch
 from forgetprune.audit import audit, references
 from forgetprune.classes import class_split, without
 from forgetprune.data import get_dls
-from forgetprune.forget import smallest_cut
+from forgetprune.sizing import smallest_cut
 from forgetprune.known import *
 from forgetprune.scores import maav_difference
 from forgetprune.training import get_learner

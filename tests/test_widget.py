@@ -7,7 +7,7 @@ from torch.utils.data import TensorDataset
 import widget as W
 from forgetprune.cut import largest
 from forgetprune.data import DataError, TensorDL
-from forgetprune.forget import row_zeroed
+from forgetprune.controls import row_zeroed
 from forgetprune.relearn import relearn
 from forgetprune.training import squared_error
 from forgetprune.tuning import copy_learner, recipe_of
