@@ -15,7 +15,8 @@ from forgetprune.training import get_learner
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the tests of modules that have no file of tests by their name
-tested_in = dict(basics='data', sizing='forget', controls='forget', loaders='anybody', classes='data', tracing='channels',
+tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='channels',
+    sizing='forget', controls='forget',
     figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',
