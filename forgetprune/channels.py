@@ -19,7 +19,8 @@ from .classes import vocab_of
 from .controls import compared, control_seed
 from .forget import Forgotten, asked, criterion_name, meets, parts_of
 from .sizing import search_size
-from .layers import default_layers, kind, linears, step_by_step
+from .kinds import kind
+from .layers import default_layers, linears, step_by_step
 from .loaders import batches
 from .neurons import neurons_of, top_neurons
 from .rivals import criteria, get_scores, margin

@@ -11,7 +11,8 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 from .basics import device_of, unwrap
 from .cut import Cut, top_indices
-from .layers import kind, last_linear
+from .kinds import kind
+from .layers import last_linear
 from .loaders import batches
 from .scores import magnitude, random_scores
 from .watch import class_accuracies, feed, watching

@@ -20,7 +20,8 @@ from .curve import CachedInputs, plot_curves, prune_curve
 from .cut import Cut, check_size, largest
 from .data import TensorDL
 from .figures import in_words, literal
-from .layers import kind, layers_of, pick_layers
+from .kinds import kind
+from .layers import layers_of, pick_layers
 from .loaders import again, batches, as_classes, in_memory
 from .rivals import get_scores
 from .silence import heal, silencing_cut

@@ -14,7 +14,8 @@ from .classes import class_split
 from .cut import largest
 from .controls import rows_changed, switched_off
 from .forget import parts_of
-from .layers import kind, linears
+from .kinds import kind
+from .layers import linears
 from .scores import random_scores
 from .tuning import fine_tune, tuning_recipes
 from .witnesses import rescaled

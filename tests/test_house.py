@@ -91,9 +91,9 @@ def test_what_is_required_is_used_and_what_is_used_is_required():
     assert not repeated, f'required twice: {repeated}'
 
 def test_kinds_of_layers_are_known_in_one_place():
-    "Outside of `layers` no module asks whether something is a linear layer or a convolution"
+    "Outside of `kinds` no module asks whether something is a linear layer or a convolution"
     kinds,asks = {'Linear', 'Conv1d', 'Conv2d', 'Conv3d', 'Conv1D', '_ConvNd'},[]
-    for m in set(order)-{'layers', 'networks'}: # networks are made of them
+    for m in set(order)-{'kinds', 'networks'}: # networks are made of them
         for n in ast.walk(trees[m]):
             asked = isinstance(n, ast.Call) and getattr(n.func, 'id', '')
             if asked in ('isinstance', 'issubclass'):
