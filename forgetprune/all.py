@@ -31,6 +31,7 @@ from forgetprune.witnesses import *
 from forgetprune.judge import *
 from forgetprune.audit_page import *
 from forgetprune.golds import *
+from forgetprune.references import *
 from forgetprune.audit import *
 from forgetprune.known import *
 from forgetprune.reading import *
