@@ -278,7 +278,7 @@ def auditing(dls, rate):
     there)"""
     from functools import partial
     from torch.utils.flop_counter import FlopCounterMode
-    import forgetprune.audit as A
+    import forgetprune.audit as A, forgetprune.references as R
     from forgetprune.outputs import get_gold
     trained,again = get_learner(dls, seed=0),get_learner(dls, seed=0)
     with again.no_bar(), again.no_logging(), tempfile.TemporaryDirectory() as d:
@@ -302,8 +302,9 @@ def auditing(dls, rate):
                 return res
             return g
         with ExitStack() as patches:
-            for name in names:
-                patches.enter_context(mock.patch.object(A, name, part(name, getattr(A, name))))
+            for module,name in ((m, n) for m in (A, R) for n in names if hasattr(m, n)):
+                f = part(name, getattr(module, name))
+                patches.enter_context(mock.patch.object(module, name, f))
             parts['in all'] = measure(lambda: A.audit(trained, 7, gold, cut, progress=False))[0]
         return parts
     parts,macs = in_parts(cpu),in_parts(counted)

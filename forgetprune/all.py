@@ -14,12 +14,14 @@ from forgetprune.text import *
 from forgetprune.watch import *
 from forgetprune.cut import *
 from forgetprune.curve import *
+from forgetprune.sizing import *
 from forgetprune.blocks import *
 from forgetprune.wiring import *
 from forgetprune.neurons import *
 from forgetprune.tuning import *
 from forgetprune.scores import *
 from forgetprune.rivals import *
+from forgetprune.controls import *
 from forgetprune.silence import *
 from forgetprune.forget import *
 from forgetprune.channels import *
@@ -29,6 +31,7 @@ from forgetprune.witnesses import *
 from forgetprune.judge import *
 from forgetprune.audit_page import *
 from forgetprune.golds import *
+from forgetprune.references import *
 from forgetprune.audit import *
 from forgetprune.known import *
 from forgetprune.reading import *

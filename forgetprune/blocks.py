@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn
 from .basics import unwrap
-from .layers import cannot_run, example, kind, linears
+from .kinds import kind
+from .layers import cannot_run, example, linears
 from .watch import feed, watching
 
 # %% ../nbs/09_blocks.ipynb #4594f116

@@ -16,9 +16,11 @@ from fastai.basics import Learner
 from fastcore.basics import patch
 from .basics import bar, device_of, one_of, share as share_of, unwrap
 from .classes import vocab_of
-from .forget import (Forgotten, asked, compared, control_seed, criterion_name, meets,
-                                parts_of, search_size)
-from .layers import default_layers, kind, linears, step_by_step
+from .controls import compared, control_seed
+from .forget import Forgotten, asked, criterion_name, meets, parts_of
+from .sizing import search_size
+from .kinds import kind
+from .layers import default_layers, linears, step_by_step
 from .loaders import batches
 from .neurons import neurons_of, top_neurons
 from .rivals import criteria, get_scores, margin

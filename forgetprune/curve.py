@@ -14,7 +14,7 @@ from .classes import is_class
 from .cut import check_scores, largest, per_layer, top_indices, weight_of, write_at
 from .data import TensorDL
 from .figures import finished, in_words, looks, looks_of
-from .layers import kind
+from .kinds import kind
 from .loaders import Kept, again, batches, as_classes, n_bytes
 from .watch import (both_kinds, class_accuracies, feed, finite, logits_of,
                                right_answers, watching)

@@ -9,7 +9,7 @@ __all__ = ['draws', 'Copies', 'as_triples', 'checked_new', 'as_stored', 'write_n
 import torch
 from .basics import one_of
 from .blocks import FFN
-from .layers import kind
+from .kinds import kind
 from .magnitudes import magnitudes
 
 # %% ../nbs/25_draws.ipynb #5ca58e8b

@@ -12,8 +12,10 @@ from fastai.basics import Learner
 from .basics import unwrap
 from .classes import class_split
 from .cut import largest
-from .forget import parts_of, rows_changed, switched_off
-from .layers import kind, linears
+from .controls import rows_changed, switched_off
+from .forget import parts_of
+from .kinds import kind
+from .layers import linears
 from .scores import random_scores
 from .tuning import fine_tune, tuning_recipes
 from .witnesses import rescaled

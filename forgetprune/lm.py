@@ -21,7 +21,8 @@ from .blocks import named_blocks
 from .cut import Cut, largest
 from .data import TensorDL
 from .figures import dashes, finished, round_log_ticks, viridis
-from .layers import kind, layers_of, pick_layers, stacked
+from .kinds import kind, stacked
+from .layers import layers_of, pick_layers
 from .neurons import neuron_cut, top_neurons
 from .reading import (lm_loss, need_batches, need_causal, perplexity, read,
                                  text_pieces)

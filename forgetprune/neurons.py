@@ -13,7 +13,8 @@ from torch import nn
 from .basics import one_of, share as share_of, unwrap
 from .blocks import ffns
 from .cut import Cut
-from .layers import example, kind, smaller_norm
+from .kinds import kind, smaller_norm
+from .layers import example
 from .watch import feed, logits_of, watching
 from .wiring import Channels, Heads, Slices, channels_of, chosen_of, heads_of, whole_cut
 

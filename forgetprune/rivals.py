@@ -10,7 +10,8 @@ __all__ = ['criteria', 'class_ratio', 'maav_ratio', 'gradient_moments', 'mean_mo
 import inspect, torch, torch.nn.functional as F
 from torch import nn
 from .basics import device_of, one_of, unwrap
-from .layers import kind, pick_layers
+from .kinds import kind
+from .layers import pick_layers
 from .loaders import batches, n_items
 from .scores import (ClassMeans, maav_difference, magnitude, need_finite, need_used,
                                 random_scores, two_means)

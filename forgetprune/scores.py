@@ -12,7 +12,8 @@ from torch import nn
 from .basics import bar, device_of, unwrap
 from .classes import Part, Seen
 from .data import TensorDL
-from .layers import kind, pick_layers
+from .kinds import kind
+from .layers import pick_layers
 from .loaders import batches, as_classes, n_batches, n_items
 from .watch import feed, not_finite, padding_of, watching
 

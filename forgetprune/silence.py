@@ -13,7 +13,8 @@ from fastai.basics import Learner, SGD
 from .basics import device_of, share as share_of, unwrap
 from .classes import class_split
 from .cut import Cut
-from .layers import kind, linears, pick_layers
+from .kinds import kind
+from .layers import linears, pick_layers
 from .loaders import batches
 from .scores import two_means
 from .tuning import fine_tune

@@ -20,7 +20,8 @@ from fastai.callback.progress import *
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 from .basics import one_of
-from .layers import kind, linears
+from .kinds import kind
+from .layers import linears
 from .loaders import n_batches
 from .networks import (archs, has_checksum, load_model, save_model, tensor_bytes,
                                   write_noted)

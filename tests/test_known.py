@@ -1,11 +1,12 @@
 "Networks whose answer is known, none of them used to choose the rules of the verdict"
 import copy
 import pytest, torch
-from forgetprune.audit import audit, references
+from forgetprune.audit import audit
 from forgetprune.classes import class_split, without
 from forgetprune.data import get_dls
-from forgetprune.forget import smallest_cut
+from forgetprune.sizing import smallest_cut
 from forgetprune.known import *
+from forgetprune.references import references
 from forgetprune.scores import maav_difference
 from forgetprune.training import get_learner
 from forgetprune.watch import outputs_on

@@ -30,11 +30,12 @@ def as_it_was():
     for m in set(sys.modules)-modules: # a notebook may have written a module of its own
         if '.' not in m and not getattr(sys.modules[m], '__file__', None): del sys.modules[m]
 
-slow = ('12b_forget', '13_output_values', '19_language_models',
-    '23_midpoint', '35_cli', 'index')
+slow = ('11_class_pruning', '12b_forget', '13_output_values', '14b_witnesses',
+    '19_language_models', '23_midpoint', '35_cli', 'index')
+slow_first = sorted(notebooks, key=lambda p: p.stem not in slow) # the last to end starts early
 
 @pytest.mark.parametrize('nb', [pytest.param(p, id=p.stem, marks=[pytest.mark.slow]
-    if p.stem in slow else []) for p in notebooks])
+    if p.stem in slow else []) for p in slow_first])
 def test_runs(nb, as_it_was, monkeypatch, capfd):
     from nbdev.test import test_nb
     monkeypatch.chdir(nb.parent); monkeypatch.setenv('MPLBACKEND', 'agg')

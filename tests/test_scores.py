@@ -9,7 +9,6 @@ from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.cut import *
 from forgetprune.curve import *
-from forgetprune.forget import *
 from forgetprune.watch import *
 from forgetprune.layers import *
 from forgetprune.layers import linears

@@ -7,7 +7,7 @@ from torch.utils.data import TensorDataset
 import widget as W
 from forgetprune.cut import largest
 from forgetprune.data import DataError, TensorDL
-from forgetprune.forget import row_zeroed
+from forgetprune.controls import row_zeroed
 from forgetprune.relearn import relearn
 from forgetprune.training import squared_error
 from forgetprune.tuning import copy_learner, recipe_of
@@ -233,6 +233,12 @@ def test_without_it_there_is_the_figure(opened):
     p = opened(ready=False, route=('**/widget-data*', lambda r: r.abort()))
     p.wait_for_selector('figure')
     assert not p.locator('.fpw').count()
+
+def test_on_a_phone_the_slider_stays_beside_what_it_changes(opened):
+    p = opened(viewport=dict(width=375, height=812))
+    p.evaluate("document.querySelector('[data-net=off]').scrollIntoView({block: 'end'})")
+    slider,bars = [p.locator(s).bounding_box() for s in ('#fpw-k', '[data-net=off] .fpw-bars')]
+    assert 0 <= slider['y'] < slider['y']+slider['height'] <= bars['y'] < 812-bars['height']
 
 def test_it_fits_a_phone_and_can_be_read_by_all(opened):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()

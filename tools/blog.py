@@ -18,7 +18,7 @@ repo = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(repo))
 from chapters import listed as in_order, module_of, nbs, source
 from apidoc import cell_text, module_page, symbols, target
-from claims import ClaimError, findings, page as claims_page
+from claims import ClaimError, findings, page as claims_page, with_table
 import tried
 from pictures import Figures
 from staged import cited, glossary, linked, staged, works
@@ -180,8 +180,9 @@ def fill_in(series, mods, names, syms, of):
     )
 
 def start_page(names):
-    "The README as a page"
+    "The README as a page; its table of claims is on their page"
     text = (repo/'README.md').read_text(encoding='utf-8').replace('# forgetprune\n', '# Start\n', 1)
+    text = with_table(text, 'The words, the numbers and how sure they are: [Claims](CLAIMS.md).')
     for a,b in {'](nbs/': '](', '(CONTRIBUTING.md)': '(contributing.md)',
             '(CLAIMS.md)': '(claims.md)'}.items(): text = text.replace(a, b)
     return linked(picture(text), names)

@@ -292,14 +292,19 @@ def entry(claim, folder):
     return (f'1. **{claim["claim"]}**\n\n   *{claim["word"].capitalize()}.* {claim["found"]}\n\n'
         f'   How sure: {claim["sure"]}. Where: {links(claim, folder, "nbs/")}.')
 
+def in_short(claims):
+    "Claims and their words, one below the other"
+    rows = [f'| {c["claim"]} | {c["word"]} |' for c in claims]
+    return '\n'.join(['| claim | verdict |\n|---|---|', *rows])
+
 def page(folder=nbs, claims=None):
     "`CLAIMS.md`"
     claims = claims or all_claims(folder)
     parts = ['<!-- Made from nbs/claims.toml and the stored outputs by `make lib`. -->',
         intro.format(counted=counted(claims)).strip()]
     for s,name in series.items():
-        parts.append(f'## {name}')
-        parts += [entry(c, folder) for c in claims if c['series']==s]
+        own = [c for c in claims if c['series']==s]
+        parts += [f'## {name}', in_short(own), *(entry(c, folder) for c in own)]
     return '\n\n'.join(parts)+'\n'
 
 def table(folder=nbs, claims=None):

@@ -19,7 +19,7 @@ stored.in_notebooks()
 torch.manual_seed(0)
 left_out = ['notest'] if torch.cuda.is_available() else ['notest', 'gpu']
 ok,_ = test_nb(sys.argv[1], skip_flags=left_out, force_flags=['slow'], save=True,
-    cell_timeout=3600)
+    cell_timeout=24*3600)
 sys.exit(not ok)'''
 
 def without_stderr(nb):
