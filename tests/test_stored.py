@@ -51,6 +51,15 @@ def test_a_panel_has_the_labels_that_it_shared():
     sizes = [stored.size_of(svg) for svg,_ in alone]
     assert abs(sizes[0][0]-sizes[1][0]) < 4 # both have their own labels
 
+def test_a_figure_that_is_asked_for_twice_is_whole_both_times():
+    fig,axs = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    axs[0].set(ylabel='height (m)')
+    plt.close(fig)
+    first = output(fig)
+    assert output(fig)==first and stored.picture_of(first)[1].count(b'height (m)')==1
+    axs[1].set_title('later')
+    assert b'later' in stored.picture_of(output(fig))[1]
+
 def test_stored_figures_are_whole():
     "Every SVG can be read, has a size and asks for nothing; there is a PNG for links elsewhere"
     n = 0

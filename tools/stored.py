@@ -33,10 +33,13 @@ def small_png(fig):
 def bundle(fig, include=None, exclude=None):
     "A matplotlib figure as a notebook stores it; the figure is taken apart"
     from forgetprune.figures import figure_svg, panels
+    # a cell's last value is asked for twice, and is no whole any more at the second time
+    if (made := getattr(fig, '_stored', None)) and not fig.stale: return made
     res = {'image/svg+xml': smaller(figure_svg(fig)), 'text/plain': repr(fig),
         'image/png': base64.b64encode(small_png(fig)).decode()}
     if taken_apart(fig):
         res[panels_type] = [dict(svg=smaller(svg), says=says) for svg,says in panels(fig)]
+    fig._stored,fig.stale = res,False
     return res
 
 def in_notebooks():
