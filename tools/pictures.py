@@ -29,11 +29,13 @@ class Figures:
     def apart(self, src, file):
         "The panels of a figure below each other, for narrow screens; empty if they are not known"
         folder,parts = src.rsplit('/', 1)[0],[]
-        for i,(svg,says) in enumerate(self.panels.get(key((self.out/file).read_bytes()), [])):
+        found = self.panels.get(key((self.out/file).read_bytes()), [])
+        for i,(svg,says) in enumerate(found):
             part = f'{Path(file).stem}-{i}.svg'
             (self.out/part).write_bytes(svg)
             width,height = size(self.out/part)
-            parts.append(f'<img class="panel" alt="{escape(says)}" src="{folder}/{part}" '
+            alt = escape(f'{i+1} of {len(found)}, {says}')
+            parts.append(f'<img class="panel" alt="{alt}" src="{folder}/{part}" '
                 f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
         return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
 
