@@ -24,7 +24,7 @@ from .layers import default_layers, linears, step_by_step
 from .loaders import batches
 from .neurons import neurons_of, top_neurons
 from .rivals import criteria, get_scores, margin
-from .scores import ClassMeans, class_means, two_means
+from .scores import class_means, two_means
 from .watch import class_accuracies, feed, padding_of, watching
 from .wiring import Heads, channels_of, heads_of, whole_cut
 

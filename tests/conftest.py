@@ -4,6 +4,7 @@ from pathlib import Path
 # on the processor wherever there is a graphics card, but for tests of that; before torch looks
 if not any('test_gpu' in a for a in sys.argv): os.environ['CUDA_VISIBLE_DEVICES'] = ''
 import numpy as np, pytest, torch
+from filelock import FileLock
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
 from chapters import module_of, named, nbs
 from fastai.basics import Callback
@@ -79,6 +80,17 @@ def same_numbers_each_time():
     random.seed(0); np.random.seed(0); torch.manual_seed(0)
     # a library that another test has loaded may have rounded tiny numbers to zero in this process
     torch.set_flush_denormal(False)
+
+@pytest.fixture(scope='session')
+def made_once(tmp_path_factory, worker_id):
+    "made_once(name, make): a folder that one process makes for all, by make(folder)"
+    base = tmp_path_factory.getbasetemp() # xdist: a folder per process, in a common one
+    def f(name, make):
+        folder = (base if worker_id=='master' else base.parent)/name
+        with FileLock(f'{folder}.lock'):
+            if not folder.exists(): make(folder)
+        return folder
+    return f
 
 @pytest.fixture(scope='session')
 def digits(): return get_dls('digits', bs=64, seed=0)

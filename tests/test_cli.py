@@ -2,7 +2,6 @@ import io, json, os, signal, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 import pandas as pd, pytest, torch
-from filelock import FileLock
 from safetensors.torch import save_file
 from forgetprune.cli import main
 from forgetprune.cut import Cut
@@ -30,15 +29,13 @@ def run(*args):
     return Ran(c, out.getvalue(), err.getvalue())
 
 @pytest.fixture(scope='session')
-def done(tmp_path_factory, worker_id):
+def done(made_once):
     "A run and what it said, beside the networks; once for all processes, since audits train golds"
-    base = tmp_path_factory.getbasetemp() # xdist: a folder per process, in a common one
-    d = (base if worker_id=='master' else base.parent)/'cli'
-    with FileLock(f'{d}.lock'):
-        if not d.exists():
-            r = started('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
-            d.mkdir(exist_ok=True)
-            (d/'said.json').write_text(json.dumps([r.returncode, r.stdout, r.stderr]))
+    def make(d):
+        r = started('forget', '--target', 7, '--data', 'digits', '--path', d, '--out', d/'out')
+        d.mkdir(exist_ok=True)
+        (d/'said.json').write_text(json.dumps([r.returncode, r.stdout, r.stderr]))
+    d = made_once('cli', make)
     r = Ran(*json.loads((d/'said.json').read_text()))
     assert r.returncode==0, r.stderr
     return d,r
@@ -91,10 +88,12 @@ def test_shells_complete_without_waiting_for_pytorch(tmp_path):
 
 def test_network_is_kept_and_reused(done):
     d,_ = done
-    kept = sorted((d/'models').iterdir(), key=lambda p: p.stat().st_mtime_ns) # then, golds
+    kept = list((d/'models').glob('digits-mlp-sgd-0-*')) # golds have other seeds
+    assert len(kept)==1
     stamp = kept[0].stat().st_mtime_ns
     r = run('forget', '--target', 3, '--data', 'digits', '--path', d, '--json')
     assert r.returncode==0 and 'trained before' in r.stderr and kept[0].stat().st_mtime_ns==stamp
+    assert list((d/'models').glob('digits-mlp-sgd-0-*'))==kept
     assert json.loads(r.stdout)['target']==3
 
 def test_same_seed_same_cut(done):

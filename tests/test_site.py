@@ -7,22 +7,19 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from conftest import served
 import claims, staged # tools/, see conftest.py
-from filelock import FileLock
 
 repo = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope='session')
-def html(tmp_path_factory, worker_id):
+def html(made_once):
     "The built site, once for all processes; any warning of Sphinx fails it"
     pytest.importorskip('sphinx')
-    base = tmp_path_factory.getbasetemp() # xdist: a folder per process, in a common one
-    out = (base if worker_id=='master' else base.parent)/'site'
-    with FileLock(f'{out}.lock'):
-        if not out.exists():
-            r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(out)], cwd=repo,
-                capture_output=True, text=True)
-            out.mkdir(exist_ok=True)
-            (out/'said').write_text(f'{r.returncode}\n{r.stderr}', encoding='utf-8')
+    def make(out):
+        r = subprocess.run([sys.executable, 'tools/blog.py', '--out', str(out)], cwd=repo,
+            capture_output=True, text=True)
+        out.mkdir(exist_ok=True)
+        (out/'said').write_text(f'{r.returncode}\n{r.stderr}', encoding='utf-8')
+    out = made_once('site', make)
     code,said = (out/'said').read_text(encoding='utf-8').split('\n', 1)
     assert code=='0', said[-4000:]
     assert 'WARNING' not in said
