@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import TensorDataset
 from forgetprune.basics import whole_file
 from forgetprune.classes import *
+from forgetprune.chains import CachedInputs
 from forgetprune.curve import *
 from forgetprune.curve import naive_curve
 from forgetprune.cut import *

@@ -13,6 +13,7 @@ from forgetprune.training import *
 from forgetprune.text import *
 from forgetprune.watch import *
 from forgetprune.cut import *
+from forgetprune.chains import *
 from forgetprune.curve import *
 from forgetprune.sizing import *
 from forgetprune.blocks import *

@@ -16,7 +16,8 @@ from .basics import bar, device_of, share as share_of, unwrap
 from .classes import (Part, check_classes, class_label, class_numbers, class_split,
                                  vocab_of)
 from .controls import compared, weight_controls
-from .curve import CachedInputs, plot_curves, prune_curve
+from .chains import CachedInputs
+from .curve import plot_curves, prune_curve
 from .cut import Cut, check_size, largest
 from .data import TensorDL
 from .figures import in_words, literal

@@ -10,7 +10,8 @@ import math
 import pandas as pd, torch
 from torch import nn
 from .basics import share as share_of
-from .curve import CachedInputs, prune_curve
+from .chains import CachedInputs
+from .curve import prune_curve
 from .cut import Cut, largest
 from .data import TensorDL
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader as TorchDL, TensorDataset, WeightedRando
 from conftest import same_state
 from forgetprune.channels import forget_channels
 from forgetprune.classes import class_split, class_numbers, vocab_of, without
-from forgetprune.curve import CachedInputs, naive_curve, prune_curve
+from forgetprune.chains import CachedInputs
+from forgetprune.curve import naive_curve, prune_curve
 from forgetprune.forget import forget
 from forgetprune.layers import inner, linears
 from forgetprune.loaders import Kept, batches, in_memory, n_items

@@ -7,11 +7,11 @@ from conftest import same_state
 from forgetprune.scores import *
 from forgetprune.rivals import *
 from forgetprune.cut import *
+from forgetprune.chains import *
 from forgetprune.curve import *
 from forgetprune.curve import naive_curve
 from forgetprune.watch import *
 from forgetprune.layers import *
-from forgetprune.curve import chain
 from forgetprune.layers import linears
 from forgetprune.networks import cnn, mlp
 
