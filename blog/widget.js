@@ -251,7 +251,8 @@ still says <em>seven</em>. Then show all of them sevens again.</p>
       <div><div class="fpw-picks" role="radiogroup" aria-labelledby="fpw-pick">${words.map((w, i) =>
       `<label><input type="radio" name="fpw-pick" value="${i}" aria-label="${w}"><span></span>
       </label>`).join('')}</div>
-        <p class="fpw-hint">← draw your own here</p></div>
+        <p class="fpw-hint">← draw your own here
+          <button type="button" class="fpw-anew" hidden>Draw anew</button></p></div>
     </div>
   </div>
   <div class="fpw-step fpw-cut">
@@ -303,7 +304,10 @@ class Page {
   }
 
   // the figure comes back
-  fail() { this.root.replaceChildren(...this.fallback) }
+  fail() {
+    this.root.style.minHeight = 0
+    this.root.replaceChildren(...this.fallback)
+  }
 
   start(said) {
     this.said = said
@@ -370,6 +374,11 @@ class Page {
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())
     this.$('.fpw-reset').addEventListener('click', () => this.again())
     this.draws(this.$('.fpw-pad'))
+    this.$('.fpw-anew').addEventListener('click', () => this.pick(this.said.digit))
+  }
+  pick(digit) {
+    this.$(`.fpw-picks [value="${digit}"]`).checked = true
+    this.take(digit)
   }
   soon(f) {
     cancelAnimationFrame(this.due)
@@ -380,9 +389,8 @@ class Page {
   again() {
     const {digit} = this.said
     this.$('#fpw-k').value = 0
-    this.$(`.fpw-picks [value="${digit}"]`).checked = true
     this.cut(true)
-    this.take(digit)
+    this.pick(digit)
     this.tell()
   }
 
@@ -405,12 +413,13 @@ class Page {
     ctx.clearRect(0, 0, pad.width, pad.height)
     ctx.drawImage(small, 0, 0, pad.width, pad.height)
     this.taken = true
+    this.$('.fpw-anew').hidden = true
     this.render()
   }
 
   draws(pad) {
     const ctx = pad.getContext('2d', {willReadFrequently: true}), n = pad.width
-    let last = null
+    let last = null, begun = false
     const at = e => {
       const r = pad.getBoundingClientRect()
       return [(e.clientX - r.left)*n/r.width, (e.clientY - r.top)*n/r.height]
@@ -422,23 +431,29 @@ class Page {
     pad.addEventListener('pointerdown', e => {
       e.preventDefault()
       pad.setPointerCapture(e.pointerId)
-      if (this.taken || this.lifted < Date.now() - 1500) ctx.clearRect(0, 0, n, n)
-      this.taken = false
-      for (const r of this.all('.fpw-picks input')) r.checked = false
       Object.assign(ctx, {lineWidth: 20, lineCap: 'round', lineJoin: 'round', strokeStyle: '#000'})
       last = at(e)
-      line(last)
+      begun = false
     })
+    // a mere touch changes nothing; the first line takes the place of a digit that was taken
+    const begin = () => {
+      begun = true
+      if (!this.taken) return
+      ctx.clearRect(0, 0, n, n)
+      this.taken = false
+      for (const r of this.all('.fpw-picks input')) r.checked = false
+      this.$('.fpw-anew').hidden = false
+    }
     pad.addEventListener('pointermove', e => {
       if (!last) return
+      if (!begun) begin()
       for (const m of e.getCoalescedEvents?.() ?? [e]) line(at(m))
       this.soon(() => this.read(ctx, n))
     })
     const up = () => {
       if (!last) return
       last = null
-      this.lifted = Date.now()
-      this.read(ctx, n)
+      if (begun) this.read(ctx, n)
     }
     for (const e of ['pointerup', 'pointercancel']) pad.addEventListener(e, up)
   }
@@ -527,8 +542,8 @@ class Page {
       ? `Sevens shown until ${most} of ${n} were back: ${back.join(', ')}. ` : ''
     if (gold.back !== undefined) return text
     const rounds = Math.floor(model.seen/model.distinct)
-    if (!back.length && this.running) return 'Sevens are shown, among all other digits. Who reads '
-      + 'how many of them stands below.'
+    if (!back.length && this.running) return 'Sevens are shown, among all other digits. Below: '
+      + 'how many sevens each network reads.'
     if (rounds < 2) return text + `Gold, which never knew them, reads ${gold.right} of ${n}.`
     return text + `Gold, which never knew them, has seen the same ${model.distinct} sevens `
       + `${rounds} times and reads ${gold.right} of ${n}.`

@@ -66,6 +66,8 @@ looks = {'maav_difference': _look(blue, '-', 'o'), 'maav_ratio': _look('#35b779'
          'magnitude': _look('#440154', '-.', '^'), 'random': _look(grey, '--', 's'),
          'as trained': _look(grey, ':', 's'), 'row zeroed': _look(orange, ':', '^'),
          'gold': _look('k', '-.', 'D'), 'cut': _look(blue, '-', 'o')}
+_spare = [_look('#1b9e77', '-', 'X'), _look('#a63603', '--', '<'), _look('#e377c2', '-.', '*'),
+          _look('#17becf', ':', '>'), _look('#7f7f00', '-', 'h'), _look('#08306b', '--', 'p')]
 
 def in_words(
     name # of a line: that of a criterion, or any other
@@ -77,10 +79,11 @@ def in_words(
 def looks_of(
     names # of the lines of a figure
 )->dict: # name to marker, ls, color
-    "How lines are drawn: as everywhere if all are known, else each unlike the others"
+    "How lines are drawn: known names as everywhere, others unlike those and each other"
     names = list(names)
-    if set(names) <= set(looks): return {n: looks[n] for n in names}
-    return {n: line_style(j, len(names)) for j,n in enumerate(names)}
+    new = [n for n in names if n not in looks]
+    if len(new)==len(names): return {n: line_style(j, len(new)) for j,n in enumerate(new)}
+    return {n: looks.get(n) or _spare[new.index(n)%len(_spare)] for n in names}
 
 # %% ../nbs/00b_figures.ipynb #5b870449
 def log_bins(

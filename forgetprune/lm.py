@@ -20,7 +20,7 @@ from .basics import bar, device_of, one_of, unwrap, whole
 from .blocks import named_blocks
 from .cut import Cut, largest
 from .data import TensorDL
-from .figures import dashes, finished, round_log_ticks, viridis
+from .figures import finished, in_words, looks, looks_of, round_log_ticks
 from .kinds import kind, stacked
 from .layers import layers_of, pick_layers
 from .neurons import neuron_cut, top_neurons
@@ -125,8 +125,7 @@ def neuron_cuts(
 # %% ../nbs/19_language_models.ipynb #0ca9d201
 def _mean_curve(g):
     "Geometric means over several curves"
-    g = g.assign(k=g.k.where(g.k>0, 1.))
-    return np.exp(np.log(g[['k', 'target', 'retain']]).groupby(g.k)[['target', 'retain']].mean())
+    return np.exp(np.log(g[['target', 'retain']]).groupby(g.k).mean())
 
 def _drawable(curves, by):
     "The rows that can be drawn"
@@ -151,7 +150,7 @@ def plot_perplexities(
     target_name:str='target', # of the unwanted text, for its axis
     retain_name:str='retained text', # of the kept text, for its axis
     xmax:float=None, # where the horizontal axis ends
-    controls:tuple=(), # labels to be drawn in grey
+    controls:tuple=(), # labels to be drawn in grey, if they have no colour of their own
     mark:float=None # perplexity on the kept text to be marked by a line
 ): # a matplotlib figure
     "Perplexity on the unwanted text against that on the kept one"
@@ -159,12 +158,13 @@ def plot_perplexities(
     curves = _drawable(curves, by)
     fig,ax = plt.subplots(figsize=(7.2, 4.4))
     groups = list(curves.groupby(by, sort=False))
-    for j,(n,g) in enumerate(groups):
-        m,color = _mean_curve(g),'0.6' if n in controls else viridis(0.9*j/max(len(groups)-1, 1))
-        ax.plot(m.retain, m.target, marker='os^DvPX*<>h'[j%11], ls=dashes[j%4], ms=4, lw=1.3,
-                color=color, label=n)
+    drawn = looks_of(n for n,_ in groups)
+    for n,g in groups:
+        m,look = _mean_curve(g),drawn[n]
+        if n in controls and n not in looks: look = look | dict(color='0.6')
+        ax.plot(m.retain, m.target, ms=4, lw=1.3, label=in_words(n), **look)
     if gold is not None:
-        ax.plot(gold[1], gold[0], '*', ms=15, color='#d95f02', mec='k', label='gold', ls='')
+        ax.plot(gold[1], gold[0], ms=9, label='gold', **looks['gold'] | dict(ls=''))
     ax.set(xscale='log', yscale='log', xlabel=f'perplexity on {retain_name}',
            ylabel=f'perplexity on {target_name}')
     if mark: ax.axvline(mark, color='0.4', ls=':', lw=1.2)

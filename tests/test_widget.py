@@ -201,9 +201,21 @@ def test_drawing(opened):
     says = lambda: p.inner_text('[data-net=random] .fpw-says b')
     stroke(p, (0.5, 0.1), (0.5, 0.9))
     assert says()=='1' and not p.locator('.fpw-picks input:checked').count()
-    p.evaluate("document.getElementById('fp-widget').page.lifted = 0") # a while ago
+    stroke(p, (0.5, 0.9)) # a touch without a line
+    assert says()=='1'
+    p.click('.fpw-anew')
+    assert p.input_value('.fpw-picks input:checked')=='7' and p.is_hidden('.fpw-anew')
+    stroke(p, (0.5, 0.5)) # leaves the digit that was taken
+    assert p.locator('.fpw-picks input:checked').count()
     stroke(p, (0.2, 0.2), (0.75, 0.2), (0.4, 0.85))
     assert says()=='7'
+    ink = lambda: p.evaluate(
+        "document.getElementById('fp-widget').page.picture.reduce((a, b) => a+b)")
+    before = ink()
+    stroke(p, (0.3, 0.5), (0.7, 0.5))
+    assert ink() > 1.1*before # a second line is added
+    p.click('.fpw-anew')
+    stroke(p, (0.2, 0.2), (0.75, 0.2), (0.4, 0.85))
     x = torch.tensor(list(p.evaluate("[...document.getElementById('fp-widget').page.picture]")))
     x = x.view(28, 28)
     middle = [(x.sum(d)*torch.arange(28)).sum()/x.sum() for d in (0, 1)]

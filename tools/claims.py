@@ -283,8 +283,8 @@ follow its recipe for fewer steps.
 
 Numbers on this page are taken from the results that are stored in the chapters, and a word stands
 only as long as these numbers bear it. Our networks are small and our trainings short, so
-*does not hold* means: not here. "3 ± 1" is a mean and a standard deviation over networks;
-"3 (2 to 4)" is a mean with its interval.
+*does not hold* means: not here. "3 ± 1" is a mean and a standard deviation over networks, or half
+a 95 % interval where a claim says so; "3 (2 to 4)" is a mean with its interval.
 '''
 
 def entry(claim, folder):

@@ -1,4 +1,5 @@
-// One button to show all code of a chapter; terms that tell their meaning on a touch, and fall silent on Escape
+// One button to show all code of a chapter; tables of many columns that say on a phone what a cell is;
+// terms that tell their meaning on a touch, and fall silent on Escape
 addEventListener('DOMContentLoaded', () => {
   const folded = [...document.querySelectorAll('details.code')], when = document.querySelector('p.when')
   if (when && folded.length > 2) {
@@ -19,6 +20,13 @@ addEventListener('DOMContentLoaded', () => {
     if (inside) inside.open = true
   }
   reveal(); addEventListener('hashchange', reveal)
+  for (const t of document.querySelectorAll('article table.docutils:not(.dataframe)')) {
+    const heads = [...t.querySelectorAll('thead th')].map(h => h.textContent.trim())
+    if (heads.length < 4) continue
+    for (const r of t.querySelectorAll('tbody tr')) [...r.cells].forEach((c, i) => {
+      if (i && heads[i] && c.textContent.trim()) c.dataset.head = heads[i]
+    })
+  }
   for (const t of document.querySelectorAll('a.term')) {
     // a first touch tells, a second one leads to the glossary
     let told = false
