@@ -64,8 +64,11 @@ def arguments(node):
     "The arguments of a function, each as it is written"
     a,res = node.args,[]
     def one(arg, default=None, star=''):
-        res.append(star+arg.arg+(f':{ast.unparse(arg.annotation)}' if arg.annotation else '')
-            +('' if default is None else f'={ast.unparse(default)}'))
+        hint,value = [n and ast.unparse(n) for n in (arg.annotation, default)]
+        # what does not fit into a line, such as an option of a command with its help, is below
+        if hint and len(hint) > wide//2: hint = '...'
+        if value and len(value) > wide//2: value = '...'
+        res.append(star+arg.arg+(f':{hint}' if hint else '')+(f'={value}' if value else ''))
     given = [None]*(len(a.posonlyargs+a.args)-len(a.defaults))+a.defaults
     for arg,default in zip(a.posonlyargs+a.args, given): one(arg, default)
     if a.vararg: one(a.vararg, star='*')
