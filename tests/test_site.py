@@ -387,6 +387,28 @@ def test_panels_stand_below_each_other_on_a_phone(opened, html):
     assert boxes[1]['y'] >= boxes[0]['y']+boxes[0]['height'] and boxes[0]['width'] > 300
     assert all(len(panels.nth(i).get_attribute('alt')) > 15 for i in range(2))
 
+def test_a_row_says_what_it_is_on_a_phone(opened):
+    "Cells below each other name their columns; of two labels the row's own one stays"
+    p = opened('speed.html')
+    p.set_viewport_size(dict(width=375, height=900))
+    before = "e => getComputedStyle(e, '::before').content"
+    row = p.locator('article table.docutils tbody tr').first.locator('td')
+    says = [row.nth(i).evaluate(before) for i in range(row.count())]
+    assert says[0]=='none' and len(says) > 3
+    assert says[1:4]==[f'"{n}: "' for n in ('ours', 'rival', 'ratio')]
+    p.set_viewport_size(dict(width=1280, height=900))
+    assert row.nth(1).evaluate(before)=='none'
+
+    p.goto(p.url.replace('speed', '15_suppressed_or_erased'))
+    p.set_viewport_size(dict(width=375, height=900))
+    table = p.locator('table.dataframe.labels2').first
+    own = table.locator('tbody tr').first.locator('th').last
+    p.evaluate("""t => { t.style.minWidth = '900px'
+        for (let e = t; e; e = e.parentElement)
+            if (e.scrollWidth > e.clientWidth) e.scrollLeft = 400 }""", table.element_handle())
+    assert table.bounding_box()['x'] < -300 and own.inner_text()=='sgd'
+    assert 0 <= own.bounding_box()['x'] < 40
+
 def test_a_fault_is_found(opened):
     "The measures themselves: grey on grey, a picture without words, code and a table too wide"
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
