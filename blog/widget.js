@@ -312,10 +312,8 @@ class Page {
   start(said) {
     this.said = said
     this.model = new Model(said)
-    const {digit} = said
     this.$('#fpw-k').max = said.inner.length*said.most_cut
     this.$('#fpw-k').step = said.inner.length*said.step
-    this.$(`.fpw-picks [value="${digit}"]`).checked = true
     const thumbs = this.pictures(this.model.picks)
     this.all('.fpw-picks span').forEach((s, i) => this.shows(s, thumbs, i, words.length))
     const sevens = this.pictures(this.model.target)
@@ -326,7 +324,7 @@ class Page {
     this.about()
     this.listen()
     this.enable(true)
-    this.take(digit)
+    this.pick()
     this.tell()
   }
 
@@ -374,9 +372,11 @@ class Page {
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())
     this.$('.fpw-reset').addEventListener('click', () => this.again())
     this.draws(this.$('.fpw-pad'))
-    this.$('.fpw-anew').addEventListener('click', () => this.pick(this.said.digit))
+    this.$('.fpw-anew').addEventListener('click', () => this.pick())
   }
-  pick(digit) {
+  // the digit that it begins with
+  pick() {
+    const {digit} = this.said
     this.$(`.fpw-picks [value="${digit}"]`).checked = true
     this.take(digit)
   }
@@ -387,10 +387,9 @@ class Page {
 
   // all as it was at first
   again() {
-    const {digit} = this.said
     this.$('#fpw-k').value = 0
     this.cut(true)
-    this.pick(digit)
+    this.pick()
     this.tell()
   }
 

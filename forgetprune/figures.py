@@ -82,8 +82,9 @@ def looks_of(
     "How lines are drawn: known names as everywhere, others unlike those and each other"
     names = list(names)
     new = [n for n in names if n not in looks]
-    if len(new)==len(names): return {n: line_style(j, len(new)) for j,n in enumerate(new)}
-    return {n: looks.get(n) or _spare[new.index(n)%len(_spare)] for n in names}
+    some_known = len(new) < len(names) and len(new) <= len(_spare)
+    drawn = _spare if some_known else [line_style(j, len(new)) for j in range(len(new))]
+    return {n: looks.get(n) or drawn[new.index(n)] for n in names}
 
 # %% ../nbs/00b_figures.ipynb #5b870449
 def log_bins(
