@@ -44,6 +44,7 @@ from forgetprune.decay import *
 from forgetprune.retrain import *
 from forgetprune.draws import *
 from forgetprune.selectors import *
+from forgetprune.rounds import *
 from forgetprune.recycle import *
 from forgetprune.grids import *
 from forgetprune.sweep import *

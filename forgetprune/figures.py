@@ -66,6 +66,11 @@ looks = {'maav_difference': _look(blue, '-', 'o'), 'maav_ratio': _look('#35b779'
          'magnitude': _look('#440154', '-.', '^'), 'random': _look(grey, '--', 's'),
          'as trained': _look(grey, ':', 's'), 'row zeroed': _look(orange, ':', '^'),
          'gold': _look('k', '-.', 'D'), 'cut': _look(blue, '-', 'o')}
+_lowest = _look('#440154', '-.', '^') # neurons are chosen by their magnitude, as weights may be
+looks |= {'plain': _look('k', '-', 'o'), 'low': _lowest, 'initial': _lowest,
+          'immunity 3': _look(blue, '--', '^'), 'immunity 7': _look(blue, ':', 'v'),
+          'current': _look('#35b779', '-', 'X'), 'rarest': _look('#c51b7d', ':', 'D'),
+          'utility': _look(orange, '-', 'P'), 'utility, zero': _look(orange, '--', '*')}
 _spare = [_look('#1b9e77', '-', 'X'), _look('#a63603', '--', '<'), _look('#e377c2', '-.', '*'),
           _look('#17becf', ':', '>'), _look('#7f7f00', '-', 'h'), _look('#08306b', '--', 'p')]
 

@@ -13,9 +13,8 @@ from .basics import one_of, whole
 from .blocks import ffns
 from .draws import (Copies, Interpolation, as_stored, as_triples, clear_state, clearings,
                                draws, set_out, to_mix, to_new, write_neurons)
-from .figures import (blue, finished, log_bins, log_histogram, literal, orange, player,
-                                 round_log_ticks)
 from .magnitudes import magnitudes
+from .rounds import Rounds
 from .selectors import Activity, need_activity, selectors
 from .training import TrainingCallback
 
@@ -342,114 +341,35 @@ def ever(self:Recycle)->float:
     self._need_training()
     return float(torch.cat([*self.counts.values()]).gt(0).float().mean())
 
-# %% ../nbs/26_recycling.ipynb #43c8d86f
-_around = 10 # training steps before and after a round, over which the loss is averaged
-
-@patch
-def _row(self:Recycle, e, seen, loss):
-    "What is told of one event"
-    m,i,step = self.mags[e['block']][e['round']-1],e['neurons'],e['step']
-    after = loss[step:step+_around].mean() if step < len(loss) else float('nan')
-    return dict(round=e['round'], step=step, block=e['block'], recycled=len(i), asked=e['asked'],
-                chosen=m[i].median().item() if len(i) else float('nan'), all=m.median().item(),
-                ever=len(seen)/len(m), loss_before=loss[max(0, step-_around):step].mean(),
-                loss_after=after, neurons=i.tolist())
-
 # %% ../nbs/26_recycling.ipynb #742804ee
 @patch
-def table(self:Recycle)->pd.DataFrame:
-    """All rounds, one row per round and block.
+def _told(self:Recycle, rounds=True):
+    "What the rounds did"
+    self._need_training(rounds)
+    losses = torch.stack(self.losses).float().cpu().numpy() if self.losses else np.zeros(0)
+    return Rounds(self.events, self.mags, losses)
 
-    recycled, asked: how many neurons; chosen, all: median magnitude of these and of all; ever:
-    share of the block recycled so far; loss_before, loss_after: mean training loss of the ten steps
-    before and after; neurons: their numbers."""
-    self._need_training()
-    rows,seen = [],{n: set() for n in self.counts}
-    loss = torch.stack(self.losses).float().cpu().numpy() if self.losses else np.zeros(0)
-    for e in self.events:
-        seen[e['block']] |= set(e['neurons'].tolist())
-        rows.append(self._row(e, seen[e['block']], loss))
-    columns = ['round', 'step', 'block', 'recycled', 'asked', 'chosen', 'all', 'ever',
-               'loss_before', 'loss_after', 'neurons']
-    return pd.DataFrame(rows, columns=columns)
+@patch
+def table(self:Recycle)->pd.DataFrame: # a row per round and block, see `rounds.Rounds.table`
+    "All rounds: how many were recycled, how large they were, and the loss before and after"
+    return self._told(rounds=False).table()
 
-# %% ../nbs/26_recycling.ipynb #56ed7d96
 @patch
 def spikes(self:Recycle,
     before:int=10, # training steps before a round
     after:int=40 # training steps after it
-    # by step relative to the round: the training loss (nats), mean over rounds, less its mean
-    # before
-)->pd.Series:
-    "What the training loss does around a round"
-    self._need_training(rounds=True)
-    loss,first = torch.stack(self.losses).float().cpu().numpy(),self.ffns[0].name
-    steps = [e['step'] for e in self.events if e['block']==first]
-    at = [s for s in steps if before <= s <= len(loss)-after]
-    if not at: return pd.Series(dtype=float)
-    # the loss at index s is that of the first step after the round
-    around = np.stack([loss[s-before:s+after] for s in at])
-    change = around-around[:,:before].mean(1, keepdims=True)
-    return pd.Series(change.mean(0), index=range(-before, after))
+)->pd.Series: # by step relative to the round, see `rounds.Rounds.spikes`
+    "What the training loss does around a round (nats)"
+    return self._told().spikes(before, after)
 
-# %% ../nbs/26_recycling.ipynb #3859101f
-_block_looks = list(zip(('o-', 's--', '^:', 'D-.'), ('#440154', '#21918c', '#8bc34a', '#d95f02')))
-
-@patch
-def _plot_blocks(self:Recycle, counts_ax, mags_ax):
-    "How often neurons came up, and how large they were"
-    top,t = max(int(c.max()) for c in self.counts.values()),self.table()
-    for k,(n,c) in enumerate(self.counts.items()):
-        (look,color),d = _block_looks[k%4],t[t.block==n]
-        share = 100*np.bincount(c.numpy(), minlength=top+1)/len(c)
-        counts_ax.plot(range(top+1), share, look, ms=4, color=color, label=literal(n))
-        mags_ax.plot(d['round'], d.chosen, look, ms=4, color=color)
-        mags_ax.plot(d['round'], d['all'], look[1:], lw=1, color=color, alpha=0.6)
-
-# %% ../nbs/26_recycling.ipynb #be0df38c
 @patch
 def plot(self:Recycle,
     title:str='' # above the figure
 ): # a matplotlib figure
     "How often neurons came up, how large they were, and what the loss did"
-    self._need_training(rounds=True)
-    import matplotlib.pyplot as plt
-    fig,axs = plt.subplots(1, 3, figsize=(12, 3.2))
-    self._plot_blocks(axs[0], axs[1])
-    s = self.spikes()
-    axs[2].plot(s.index, s.values, 'k')
-    axs[2].axvline(-0.5, color='0.5', lw=1, ls='--')
-    axs[0].set(xlabel='times recycled', ylabel='neurons (%)')
-    axs[0].legend(fontsize=7)
-    axs[1].set(xlabel='round', ylabel='median magnitude', yscale='log')
-    axs[1].set_title('chosen (marks) and all (lines)', fontsize=9)
-    round_log_ticks(axs[1].yaxis, (1, 2, 5))
-    axs[2].set(xlabel='steps after a round', ylabel='training loss, change (nats)')
-    for ax in axs: ax.grid(alpha=0.25)
-    return finished(fig, title)
+    return self._told().plot(title)
 
-# %% ../nbs/26_recycling.ipynb #803fe88a
 @patch
 def slide(self:Recycle)->str: # HTML, see `figures.player`
     "Magnitudes before every round, those that are chosen in a second colour, under a slider"
-    self._need_training(rounds=True)
-    import matplotlib.pyplot as plt
-    names = list(self.mags)
-    bins = log_bins([torch.stack(v).numpy() for v in self.mags.values()])
-    fig,axs = plt.subplots(1, len(names), figsize=(2.6*len(names)+0.5, 2.6), dpi=70, squeeze=False,
-                           sharey=True)
-    events = {(e['round'], e['block']): e for e in self.events}
-    def draw(r):
-        for ax,n in zip(axs[0], names):
-            m = self.mags[n][r].numpy()
-            chosen = np.isin(np.arange(len(m)), events[r+1, n]['neurons'].numpy())
-            ax.clear()
-            log_histogram(ax, [m[chosen], m[~chosen]], bins, color=(orange, blue),
-                label=['recycled', 'others'])
-            ax.set_xlabel('magnitude')
-            ax.set_title(literal(n), fontsize=8)
-        axs[0,0].set_ylabel('neurons')
-        axs[0,0].legend(fontsize=6)
-        fig.suptitle(f'round {r+1}, step {events[r+1, names[0]]["step"]:,}', fontsize=9)
-        fig.tight_layout()
-    return player(fig, draw, self.round, 'rounds', [f'round {r+1}' for r in range(self.round)])
+    return self._told().slide()

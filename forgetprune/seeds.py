@@ -8,7 +8,7 @@ __all__ = ['over_seeds', 'plot_sweep']
 # %% ../nbs/30c_over_seeds.ipynb #7c9d6095
 import math, warnings
 import numpy as np, pandas as pd
-from .figures import dashes, finished, markers, viridis
+from .figures import finished, in_words, line_style, looks_of
 
 # %% ../nbs/30c_over_seeds.ipynb #e04685dd
 _number = (bool, int, float, np.number)
@@ -145,11 +145,12 @@ def plot_sweep(
     at = (lambda v: (v.map(names.index) if names else v).astype(float))
     groups = list(ok.groupby(by, sort=False)) if by else [(None, ok)]
     fig,ax = plt.subplots(figsize=(max(5., 1.3*len(names or [])+1.5), 3.4))
+    drawn = looks_of(g for g,_ in groups) if by else {None: line_style(0, 1)}
     for j,(g,d) in enumerate(groups):
-        look = dict(marker=markers[j%8], ls='' if names else dashes[j%4],
-                    color=viridis(0.85*j/max(len(groups)-1, 1)))
+        look = drawn[g] | (dict(ls='') if names else {})
         shift = (j-(len(groups)-1)/2)*0.16 if names else 0
-        _draw_group(ax, d, x, y, at, shift, look, g, level, names)
+        label = in_words(g) if by else None
+        _draw_group(ax, d, x, y, at, shift, look, label, level, names)
     if logx: ax.set_xscale('log')
     values = range(len(names)) if names else sorted(map(float, ok[x].dropna().unique()))
     _label_values(ax, values, names, logx)
