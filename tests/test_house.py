@@ -1,5 +1,5 @@
 "The house: imports run down, nothing private is borrowed, nothing is required that is not used"
-import ast, builtins, dis, inspect, re, subprocess, sys
+import ast, builtins, dis, inspect, json, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, torch
@@ -212,6 +212,34 @@ def test_chapters_run_in_order_and_say_what_moved():
     assert full.moved([cell('f at 0x1f\n0.5')], [cell('f at 0x2a\n0.6')])[0].endswith('was 0.5')
     assert full.moved([cell('a\nb')], [cell('a')])[0].endswith('was b')
     assert 'gone' in full.moved([cell('a')], [])[0]
+
+def made_chapter(path, *sources):
+    new = [dict(cell_type='code', id=f'c{i}', metadata={}, source=[s], execution_count=None,
+        outputs=[]) for i,s in enumerate(sources)]
+    path.write_text(json.dumps(dict(cells=new, metadata={}, nbformat=4, nbformat_minor=5)))
+
+def run_in_full(path, monkeypatch):
+    "Exit status of a full run of one chapter that lies elsewhere"
+    import full
+    monkeypatch.setattr(full, 'nbs', path.parent)
+    monkeypatch.setattr(full, 'order', lambda: [path.stem])
+    monkeypatch.setattr(sys, 'argv', ['full.py'])
+    with pytest.raises(SystemExit) as e: full.main()
+    return e.value.code
+
+def test_a_full_run_keeps_what_came_out_before_and_after_a_failed_assertion(tmp_path, monkeypatch,
+        capsys):
+    nb,kept = tmp_path/'99_made.ipynb',tmp_path/'.99_made.failed.full.ipynb'
+    made_chapter(nb, 'x = 1', 'assert x==2, "not two"', 'x+1', 'unknown', 'x+2')
+    before = nb.read_text()
+    assert run_in_full(nb, monkeypatch)=='failed: 99_made' and nb.read_text()==before
+    said = capsys.readouterr().out
+    assert 'cell 1, c1: AssertionError' in said and 'not two' in said and str(kept) in said
+    assert 'cell 3, c3: NameError' in said # an assertion tells of a result, this of a broken run
+    outs = [[o.get('data', {}).get('text/plain') for o in c['outputs']] for c in cells(kept)]
+    assert outs[2]==[['2']] and outs[4]==[]
+    made_chapter(nb, 'x = 1', 'x+1')
+    assert run_in_full(nb, monkeypatch)==0 and cells(nb)[1]['outputs']
 
 def names(code, what):
     "Global names that a piece of code loads or stores (`what`), inner functions and classes too"

@@ -3,18 +3,30 @@
     python tools/full.py [NAME ...]     # file names without ending, modules, numbers; default: all
 
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
-A chapter that fails keeps the outputs that it had, and the others go on. Cells that are marked
-`gpu` keep theirs where there is no graphics card. What moved is said output
-by output: the first line that differs, as it was and as it is; and which cells took long.
+A chapter that fails keeps the outputs that it had, and the others go on; a run may have taken an
+hour, so the cells below a failed assertion run too, and all that came out lies beside the notebook
+in a hidden one. Cells that are marked `gpu` keep their outputs where there is no graphics card. What
+moved is said output by output: the first line that differs, as it was and as it is; and which cells
+took long.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs, repo
 from stored import picture_of
 
 code = '''import sys, torch
+from execnb.shell import CaptureShell
 from nbdev.test import test_nb
 sys.path.append(sys.argv[2])
 import stored
+all_cells = CaptureShell.run_all
+def run_all(self, nb, exc_stop=True, preproc=None, **kw):
+    "All cells, but none below one that failed otherwise than by an assertion"
+    def left_out(c): return bool(broken) or preproc(c)
+    def look(c):
+        if self.exc and not isinstance(self.exc, AssertionError): broken.append(c)
+    broken = []
+    all_cells(self, nb, exc_stop=False, preproc=left_out, **{**kw, 'postproc': look})
+CaptureShell.run_all = run_all
 stored.in_notebooks()
 torch.manual_seed(0)
 left_out = ['notest'] if torch.cuda.is_available() else ['notest', 'gpu']
@@ -79,6 +91,12 @@ def moved(before, after):
             res += [f'{at}was {u.strip()[:100]}', f'{" "*len(at)} is {v.strip()[:100]}']
     return res
 
+def wrong(cells):
+    "Lines on the cells that failed: which, where and how"
+    return [f'  cell {i}, {c.get("id", "")}: '+'\n    '.join([o['ename'],
+        *(l.strip() for l in str(o['evalue']).splitlines()[:3])])
+        for i,c in enumerate(cells) for o in c.get('outputs', []) if o['output_type']=='error']
+
 def slowest(cells):
     "A line on the cells that took more than a minute"
     took = {c.get('id', i): c['metadata'].get('execution', {}).get('total', 0)
@@ -100,11 +118,16 @@ def main():
             rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools')],
                 cwd=nb.parent, env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
             before,after = cells(nb),cells(tmp)
-            if rc==0:
-                without_stderr(tmp)
-                tmp.replace(nb)
+            bad = wrong(after) or (['  it did not run'] if rc else [])
+            if not rc: without_stderr(tmp)
+            if not bad: tmp.replace(nb)
+            elif not rc: tmp.replace(kept := nb.with_name(f'.{n}.failed.full.ipynb'))
         finally: tmp.unlink(missing_ok=True)
-        if rc: failed.append(n); print(f'{n}: FAILED', flush=True); continue
+        if bad:
+            failed.append(n)
+            print(f'{n}: FAILED', *bad, *([] if rc else [f'  what came out: {kept}']), sep='\n',
+                flush=True)
+            continue
         lines = moved(before, after)
         print(f'{n}: {time.time()-t:,.0f} s, {"nothing moved" if not lines else "moved:"}',
             *lines, *slowest(after), sep='\n', flush=True)
