@@ -5,9 +5,9 @@
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
 A chapter that fails keeps the outputs that it had, and the others go on; a run may have taken an
 hour, so the cells below a failed assertion run too, and all that came out lies beside the notebook
-in a hidden one. Cells that are marked `gpu` keep their outputs where there is no graphics card. What
-moved is said output by output: the first line that differs, as it was and as it is; and which cells
-took long.
+in a hidden one. Cells that are marked `gpu` keep their outputs where there is no graphics card.
+What moved is said output by output: the first line that differs, as it was and as it is; and which
+cells took long.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs, repo
