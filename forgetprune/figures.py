@@ -66,7 +66,7 @@ looks = {'maav_difference': _look(blue, '-', 'o'), 'maav_ratio': _look('#35b779'
          'magnitude': _look('#440154', '-.', '^'), 'random': _look(grey, '--', 's'),
          'as trained': _look(grey, ':', 's'), 'row zeroed': _look(orange, ':', '^'),
          'gold': _look('k', '-.', 'D'), 'cut': _look(blue, '-', 'o')}
-_lowest = _look('#440154', '-.', '^') # neurons are chosen by their magnitude, as weights may be
+_lowest = looks['magnitude'] # neurons are chosen by it, as weights may be
 looks |= {'plain': _look('k', '-', 'o'), 'low': _lowest, 'initial': _lowest,
           'immunity 3': _look(blue, '--', '^'), 'immunity 7': _look(blue, ':', 'v'),
           'current': _look('#35b779', '-', 'X'), 'rarest': _look('#c51b7d', ':', 'D'),
