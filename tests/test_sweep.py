@@ -125,7 +125,7 @@ def test_a_full_disk_loses_no_row(n_jobs, tmp_path, monkeypatch):
         since = time.monotonic()
         with pytest.raises(ValueError, match='disk is full.*All rows that were computed are there'):
             sweep(large, grid, store=store, n_jobs=n_jobs, **quiet)
-        assert time.monotonic()-since < 300 # it ends and does not wait for room
+        assert time.monotonic()-since < 30
     with Store(store) as s: assert len(s.rows())==len(began.read_text().split()) < 20
     df = sweep(large, grid, store=store, n_jobs=0, **quiet)
     assert df.y.tolist()==grid['x']
