@@ -372,7 +372,14 @@ class Page {
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())
     this.$('.fpw-reset').addEventListener('click', () => this.again())
     this.draws(this.$('.fpw-pad'))
-    this.$('.fpw-anew').addEventListener('click', () => this.pick())
+    this.$('.fpw-anew').addEventListener('click', () => this.wipe())
+  }
+  // an empty field; what was drawn is still read until there is a line
+  wipe() {
+    const pad = this.$('.fpw-pad')
+    pad.getContext('2d').clearRect(0, 0, pad.width, pad.height)
+    this.$('.fpw-anew').hidden = true
+    this.$('.fpw-picks input').focus()
   }
   // the digit that it begins with
   pick() {
@@ -437,11 +444,11 @@ class Page {
     // a mere touch changes nothing; the first line takes the place of a digit that was taken
     const begin = () => {
       begun = true
+      this.$('.fpw-anew').hidden = false
       if (!this.taken) return
       ctx.clearRect(0, 0, n, n)
       this.taken = false
-      for (const r of this.all('.fpw-picks input')) r.checked = false
-      this.$('.fpw-anew').hidden = false
+      for (const r of this.all('.fpw-picks input')) { r.checked = false; r.blur() }
     }
     pad.addEventListener('pointermove', e => {
       if (!last) return
@@ -527,8 +534,8 @@ class Page {
     if (this.running || model.steps) return this.say(this.taught())
     if (!model.k) return this.say('Nothing is cut yet: drag the slider.')
     const gone = cut.right < n/2 ? 'Are they gone? Press Relearn.' : 'Cut more.'
-    this.say(`The cut network still calls ${cut.right} of ${n} sevens a seven; with random weights `
-      + `cut it is ${random.right}. ${gone}`)
+    this.say(`The cut network still calls ${cut.right || 'none'} of ${n} sevens a seven; with `
+      + `random weights cut it is ${random.right}. ${gone}`)
   }
 
   taught() {

@@ -101,14 +101,27 @@ def _shown_classes(counts, vocab):
     few = [torch.cat([c[at], c.sum()[None]-c[at].sum()]) for c in counts]
     return few, [*(vocab[i] for i in at.tolist()), 'all others']
 
+def _named(res, part, vocab, before, after):
+    "What the class is called, as a caption"
+    was,now = [(a==res.target).float().mean().item() for a in (before, after)]
+    first = after.bincount(minlength=len(vocab)).argmax().item()
+    most = '' if first==res.target else f' Most often they are called {vocab[first]!r} now.'
+    return (f'Of the {part} images of {res.name!r} the network called {was:.0%} by that name '
+        f'before the cut, and calls {now:.0%} so after it.{most}')
+
+def _on_the_curve(res):
+    "What the curve shows, as a caption"
+    meets = 'meets' if res.reached else 'does not meet'
+    return (f'On validation data the cut that was made (dotted) {meets} the goal within the '
+        f'budget (dashed). Accuracy on {res.name!r} and on the other classes against weights cut '
+        'per layer.')
+
 def _figures(res, part, vocab, answers):
     "Name to (figure, caption)"
     few,names = _shown_classes([a.bincount(minlength=len(vocab)) for a in answers], vocab)
-    curve = (f'Accuracy on {res.name!r} and on the other classes against weights cut per layer '
-        '(validation data). Dotted: the cut that was made; dashed: the goal and the budget.')
-    named = f'What the network calls {part} images of {res.name!r}, before and after.'
     title = f'Images of {res.name!r} ({part} data)'
-    return dict(answers=(plot_answers(*few, names, title), named), curve=(res.plot(), curve))
+    return dict(answers=(plot_answers(*few, names, title), _named(res, part, vocab, *answers)),
+        curve=(res.plot(), _on_the_curve(res)))
 
 # %% ../nbs/34b_forget_command.ipynb #0128a80f
 def _write(run, res, learn, result, asked):

@@ -73,8 +73,11 @@ def forget_answer(
     "What came out"
     t,name = res.table[part],repr(res.name)
     a,b = t.loc['as trained'],t.loc['cut']
-    return [f'{_outcome(res, part, n)}: of the {part} images of {name}, the network gets '
-        f'{b.target:.1%} right, {a.target:.1%} before the cut.',
+    word = _outcome(res, part, n)
+    met = (f' The goal, at most {res.goal:.0%} right, was met on the validation data '
+        f'({res.table["validation"].target["cut"]:.1%}).') if word=='Forgotten in part' else ''
+    return [f'{word}: of the {part} images of {name}, the network gets '
+        f'{b.target:.1%} right, {a.target:.1%} before the cut.{met}',
         f'Of the other classes it gets {b.retain:.1%} right, {a.retain:.1%} before. '
         f'{_controls_said(t)}']
 

@@ -198,16 +198,16 @@ def plot_answers(
     "Two bars per class: how often it is named, before and after"
     import matplotlib.pyplot as plt
     vocab,title = [literal(v) for v in vocab],literal(title)
-    fig,ax = plt.subplots(figsize=(6, 1.1+0.25*len(vocab)))
+    fig,ax = plt.subplots(figsize=(5, 1.5+0.25*len(vocab)))
     for j,(c,(label,look)) in enumerate(zip((before, after), _bars)):
         at = [i+0.4*j-0.2 for i in range(len(c))]
         ax.barh(at, (100*c/c.sum()).tolist(), height=0.4, edgecolor='k', label=label, **look)
     ax.set(yticks=range(len(vocab)), yticklabels=vocab, ylabel='what the network calls them',
         xlabel='images (%)', xlim=(0, 100))
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title, fontsize=10, pad=28) # above the legend
     ax.invert_yaxis()
     ax.grid(axis='x', alpha=0.25)
-    ax.legend(loc='upper left', bbox_to_anchor=(1.02, 1))
+    ax.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     fig.tight_layout()
     plt.close(fig)
     return fig

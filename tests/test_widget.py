@@ -203,10 +203,15 @@ def test_drawing(opened):
     assert says()=='1' and not p.locator('.fpw-picks input:checked').count()
     stroke(p, (0.5, 0.9)) # a touch without a line
     assert says()=='1'
+    blank = lambda: p.evaluate('''() => {
+        const pad = document.querySelector('.fpw-pad'), ctx = pad.getContext('2d')
+        return !ctx.getImageData(0, 0, pad.width, pad.height).data.some(v => v)}''')
+    assert not blank()
     p.click('.fpw-anew')
-    assert p.input_value('.fpw-picks input:checked')=='7' and p.is_hidden('.fpw-anew')
-    stroke(p, (0.5, 0.5)) # leaves the digit that was taken
-    assert p.locator('.fpw-picks input:checked').count()
+    assert blank() and says()=='1' and p.is_hidden('.fpw-anew')
+    assert p.evaluate("document.activeElement.matches('.fpw-picks input')")
+    stroke(p, (0.5, 0.5)) # a touch without a line
+    assert blank() and p.is_hidden('.fpw-anew')
     stroke(p, (0.2, 0.2), (0.75, 0.2), (0.4, 0.85))
     assert says()=='7'
     ink = lambda: p.evaluate(

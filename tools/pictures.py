@@ -43,11 +43,13 @@ class Figures:
         "A picture that opens in full size, with its size, and marked if it is a wide one"
         width,height = self.sizes[file]
         apart = self.apart(src, file)
-        # two panels side by side would be too small on a phone
-        klass = 'full whole' if apart else 'full wide' if width > 1.9*height else 'full'
+        # on a phone two panels side by side would be too small, and so would letters of a large one
+        wide = not apart and (width > 1.9*height or width > 800)
+        klass = 'full whole' if apart else 'full wide' if wide else 'full'
+        more = '<span class="sideways">Wider than this screen: move it sideways.</span>'*wide
         attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
         return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '
-            f'height="{height:.0f}"{lazy}></a>{apart}')
+            f'height="{height:.0f}"{lazy}></a>{apart}{more}')
 
 def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
 

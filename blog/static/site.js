@@ -43,6 +43,11 @@ addEventListener('DOMContentLoaded', () => {
     }
     t.addEventListener('focus', place); t.parentElement.addEventListener('mouseenter', place)
   }
+  // what is wider than its column is moved by keys as well
+  const movable = () => {
+    for (const p of document.querySelectorAll('pre')) if (p.scrollWidth > p.clientWidth) p.tabIndex = 0
+  }
+  movable(); addEventListener('resize', movable); document.addEventListener('toggle', movable, true)
   for (const b of document.querySelectorAll('button.copybtn')) b.setAttribute('aria-label', 'Copy the code')
   addEventListener('keydown', e => {
     if (e.key === 'Escape') document.querySelectorAll('.told').forEach(t => t.classList.add('quiet'))
