@@ -183,7 +183,8 @@ def weighed_table(
     "Where the network stands by each witness, in words"
     def of(r):
         if not r.asked: return 'not asked', '', ''
-        return f'{r.place:.0%}', f'{r.low:.0%} to {r.high:.0%}', f'± {r.reach:.0%}'
+        ends = '–' if r.low==r.high else f'{r.low:.0%} to {r.high:.0%}'
+        return f'{r.place:.0%}', ends, f'± {r.reach:.0%}'
     rows = [of(r) for r in found.weighed.itertuples()]
     names = [f'{kind}: {way}' for kind,way in found.weighed.index]
     return pd.DataFrame(rows, names, ['way to knowing', '95 %', 'golds differ by'])
@@ -196,7 +197,8 @@ _audit_caption = ('How fast the class is learned again, where the network stands
 
 def _audit_parts(found, fig):
     "The evidence of an audit"
-    return [[*found.reasons, *found.remarks], _place_says, weighed_table(found),
+    once = ' Taught once, it has no interval (–).' if found.settings.get('repeats')==1 else ''
+    return [[*found.reasons, *found.remarks], _place_says+once, weighed_table(found),
         (fig, _audit_caption), fold('All that was measured', audit_table(found))]
 
 # %% ../nbs/33c_pages.ipynb #33c00018
