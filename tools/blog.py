@@ -118,8 +118,8 @@ def speed():
     card = f'Rows that name {w["gpu"]} are seconds by the clock.' if w.get(
         'gpu') else 'No graphics card was at hand.'
     num = lambda v: (
-        ''
-        if v is None
+        '–'
+        if not v
         else f'{1e6 * v:.3g}&nbsp;µs'
         if v < 1e-3
         else f'{1e3 * v:.3g}&nbsp;ms'
@@ -137,6 +137,7 @@ def speed():
         asked = row['asked'].replace('<=', '≤').replace('>=', '≥').replace('<', '&lt;').replace(' ',
             '&nbsp;')
         ratio = f'{row["ratio"]:{".2f" if row["ratio"] >= 0.1 else ".2g"}}'
+        if row['ratio'] < 1e-3: ratio = '&lt; 0.001'
         if missed(row): ratio = f'**{ratio}**'
         return '| '+' | '.join([cell_text(row['what'])+limit, num(row['ours']), num(row['rival']),
             ratio, asked, num(row['limit'])])+' |'
@@ -153,7 +154,8 @@ used, Python {w["python"]}, PyTorch {w["torch"]}, {w["gmacs_per_cpu_second"]} bi
 per second in a large matrix product. Times are CPU seconds, memory is in MiB. {card}
 
 *Ratio* is what stands before the slash to what stands after it; *asked* is what we had set
-ourselves (a ratio that misses it is in bold); *limit* is the least that must be done.
+ourselves (a ratio that misses it is in bold; *beside*, or nothing: the row is there to compare, and
+nothing was asked of it); *limit* is the least that must be done (–: next to nothing, or unknown).
 
 {tables}
 '''
