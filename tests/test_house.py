@@ -241,6 +241,31 @@ def test_a_full_run_keeps_what_came_out_before_and_after_a_failed_assertion(tmp_
     made_chapter(nb, 'x = 1', 'x+1')
     assert run_in_full(nb, monkeypatch)==0 and cells(nb)[1]['outputs']
 
+def test_a_full_run_that_is_cut_off_goes_on(tmp_path, monkeypatch):
+    "Jobs that were done are not done again, unless the code is another"
+    nb,ran,go = tmp_path/'99_made.ipynb',tmp_path/'ran',tmp_path/'go'
+    jobs = f"""import os
+from joblib import Parallel, delayed
+def job(i):
+    with open({str(ran)!r}, 'a') as f: f.write(f'{{i}} ')
+    return 10*i
+found = Parallel(n_jobs=2)(delayed(job)(i) for i in range(3))"""
+    off = f"if not os.path.exists({str(go)!r}): os._exit(1)"
+    made_chapter(nb, jobs, off, 'sum(found)+sum(Parallel(n_jobs=1)(delayed(abs)(i) for i in [-1]))')
+    assert run_in_full(nb, monkeypatch)=='failed: 99_made'
+    folder = tmp_path/'.99_made.kept'
+    assert len(list(folder.iterdir()))==3 and sorted(ran.read_text().split())==['0', '1', '2']
+    go.touch()
+    assert run_in_full(nb, monkeypatch)==0 and not folder.exists()
+    assert cells(nb)[2]['outputs'][0]['data']['text/plain']==['31']
+    assert len(ran.read_text().split())==3
+    go.unlink()
+    assert run_in_full(nb, monkeypatch)=='failed: 99_made'
+    made_chapter(nb, jobs.replace('10*i', '20*i'), off, 'sum(found)')
+    go.touch()
+    assert run_in_full(nb, monkeypatch)==0 and len(ran.read_text().split())==9
+    assert cells(nb)[2]['outputs'][0]['data']['text/plain']==['60']
+
 def names(code, what):
     "Global names that a piece of code loads or stores (`what`), inner functions and classes too"
     for i in dis.get_instructions(code):

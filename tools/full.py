@@ -5,19 +5,23 @@
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
 A chapter that fails keeps the outputs that it had, and the others go on; a run may have taken an
 hour, so the cells below a failed assertion run too, and all that came out lies beside the notebook
-in a hidden one. Cells that are marked `gpu` keep their outputs where there is no graphics card.
+in a hidden one. A run that is cut off goes on where it was (`resumed`). Cells that are marked `gpu`
+keep their outputs where there is no graphics card.
 What moved is said output by output: the first line that differs, as it was and as it is; and which
 cells took long.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs, repo
+from resumed import folder_of, forget, mark
 from stored import picture_of
 
 code = '''import sys, torch
 from execnb.shell import CaptureShell
 from nbdev.test import test_nb
 sys.path.append(sys.argv[2])
-import stored
+import resumed, stored
+from pathlib import Path
+resumed.keep(Path(sys.argv[3]), sys.argv[4])
 all_cells = CaptureShell.run_all
 def run_all(self, nb, exc_stop=True, preproc=None, **kw):
     "All cells, but none below one that failed otherwise than by an assertion"
@@ -115,8 +119,10 @@ def main():
         tmp = nb.with_name(f'.{n}.full.ipynb')
         shutil.copy(nb, tmp)
         try:
-            rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools')],
-                cwd=nb.parent, env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
+            rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools'),
+                str(folder_of(nb)), mark(nb, repo/'forgetprune')], cwd=nb.parent,
+                env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
+            if not rc: forget(nb)
             before,after = cells(nb),cells(tmp)
             bad = wrong(after) or (['  it did not run'] if rc else [])
             if not rc: without_stderr(tmp)
