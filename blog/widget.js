@@ -372,14 +372,10 @@ class Page {
     this.$('.fpw-go').addEventListener('click', () => this.running ? this.pause() : this.go())
     this.$('.fpw-reset').addEventListener('click', () => this.again())
     this.draws(this.$('.fpw-pad'))
-    this.$('.fpw-anew').addEventListener('click', () => this.wipe())
-  }
-  // an empty field; what was drawn is still read until there is a line
-  wipe() {
-    const pad = this.$('.fpw-pad')
-    pad.getContext('2d').clearRect(0, 0, pad.width, pad.height)
-    this.$('.fpw-anew').hidden = true
-    this.$('.fpw-picks input').focus()
+    this.$('.fpw-anew').addEventListener('click', () => {
+      this.wipe() // what was drawn is still read until there is a line
+      this.$('.fpw-picks input').focus()
+    })
   }
   // the digit that it begins with
   pick() {
@@ -415,12 +411,17 @@ class Page {
     small.width = small.height = side
     this.picture = this.model.picks[digit]
     small.getContext('2d').putImageData(this.inked(this.picture), 0, 0)
-    const pad = this.$('.fpw-pad'), ctx = pad.getContext('2d')
-    ctx.clearRect(0, 0, pad.width, pad.height)
-    ctx.drawImage(small, 0, 0, pad.width, pad.height)
+    const pad = this.wipe()
+    pad.getContext('2d').drawImage(small, 0, 0, pad.width, pad.height)
     this.taken = true
-    this.$('.fpw-anew').hidden = true
     this.render()
+  }
+  // an empty field, which is handed back
+  wipe() {
+    const pad = this.$('.fpw-pad')
+    pad.getContext('2d').clearRect(0, 0, pad.width, pad.height)
+    this.$('.fpw-anew').hidden = true
+    return pad
   }
 
   draws(pad) {

@@ -102,9 +102,9 @@ def _shown_classes(counts, vocab):
     return few, [*(vocab[i] for i in at.tolist()), 'all others']
 
 def _named(res, part, vocab, before, after):
-    "What the class is called, as a caption"
-    was,now = [(a==res.target).float().mean().item() for a in (before, after)]
-    first = after.bincount(minlength=len(vocab)).argmax().item()
+    "What the class is called, as a caption, by how often each name is given"
+    was,now = [(c[res.target]/c.sum()).item() for c in (before, after)]
+    first = after.argmax().item()
     most = '' if first==res.target else f' Most often they are called {vocab[first]!r} now.'
     return (f'Of the {part} images of {res.name!r} the network called {was:.0%} by that name '
         f'before the cut, and calls {now:.0%} so after it.{most}')
@@ -118,9 +118,10 @@ def _on_the_curve(res):
 
 def _figures(res, part, vocab, answers):
     "Name to (figure, caption)"
-    few,names = _shown_classes([a.bincount(minlength=len(vocab)) for a in answers], vocab)
+    counts = [a.bincount(minlength=len(vocab)) for a in answers]
+    few,names = _shown_classes(counts, vocab)
     title = f'Images of {res.name!r} ({part} data)'
-    return dict(answers=(plot_answers(*few, names, title), _named(res, part, vocab, *answers)),
+    return dict(answers=(plot_answers(*few, names, title), _named(res, part, vocab, *counts)),
         curve=(res.plot(), _on_the_curve(res)))
 
 # %% ../nbs/34b_forget_command.ipynb #0128a80f

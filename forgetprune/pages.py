@@ -166,12 +166,20 @@ def audit_figure(
     "Its six panels, with names for readers"
     return plot_audit(found, network_names)
 
+def _taught_once(found): return found.settings.get('repeats')==1
+
+def _interval(found, low, high, form):
+    "Its ends as text; a dash where there is none, since the network was taught once"
+    if low==high and _taught_once(found): return '–'
+    return f'{low:{form}} to {high:{form}}'
+
 def audit_table(
     found # an `Audit`
 )->pd.DataFrame: # a row per measure, a column per network
     "What an audit measured, with the interval of the network as text"
     table = found.table.round(3)
-    ends = ['' if pd.isna(a) else f'{a:g} to {b:g}' for a,b in zip(table.low, table.high)]
+    ends = ['' if pd.isna(a) else _interval(found, a, b, 'g') for a,b in zip(table.low,
+        table.high)]
     table = table.drop(columns=['low', 'high']).rename(columns=network_names)
     table.insert(1, '95 %', ends)
     table.index = [f'{a}: {b}' for a,b in table.index]
@@ -183,8 +191,7 @@ def weighed_table(
     "Where the network stands by each witness, in words"
     def of(r):
         if not r.asked: return 'not asked', '', ''
-        ends = '–' if r.low==r.high else f'{r.low:.0%} to {r.high:.0%}'
-        return f'{r.place:.0%}', ends, f'± {r.reach:.0%}'
+        return f'{r.place:.0%}', _interval(found, r.low, r.high, '.0%'), f'± {r.reach:.0%}'
     rows = [of(r) for r in found.weighed.itertuples()]
     names = [f'{kind}: {way}' for kind,way in found.weighed.index]
     return pd.DataFrame(rows, names, ['way to knowing', '95 %', 'golds differ by'])
@@ -197,7 +204,7 @@ _audit_caption = ('How fast the class is learned again, where the network stands
 
 def _audit_parts(found, fig):
     "The evidence of an audit"
-    once = ' Taught once, it has no interval (–).' if found.settings.get('repeats')==1 else ''
+    once = ' Taught once, it has no interval (–).' if _taught_once(found) else ''
     return [[*found.reasons, *found.remarks], _place_says+once, weighed_table(found),
         (fig, _audit_caption), fold('All that was measured', audit_table(found))]
 

@@ -5,7 +5,12 @@ a hidden folder beside the notebook and is not done again by the next full run, 
 code: that of all cells of the chapter and of the package, with the same version of PyTorch.
 """
 import hashlib, json, re, shutil
+from importlib.metadata import version
+from itertools import count
 from pathlib import Path
+from chapters import cells, source
+
+def _digest(text): return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 def folder_of(nb):
     "Where the finished jobs of a chapter lie"
@@ -13,12 +18,9 @@ def folder_of(nb):
 
 def mark(nb, package):
     "A name for the code that a chapter runs"
-    import torch
-    cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
-    code = [''.join(c['source']) for c in cells if c['cell_type']=='code']
+    code = [source(c) for c in cells(nb) if c['cell_type']=='code']
     files = [p.read_text(encoding='utf-8') for p in sorted(Path(package).glob('*.py'))]
-    said = json.dumps([torch.__version__, code, files])
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    return _digest(json.dumps([version('torch'), code, files]))
 
 def keep(folder, name):
     "From here on joblib's `Parallel` keeps results in `folder`, and takes those of the code `name`"
@@ -26,15 +28,14 @@ def keep(folder, name):
     folder.mkdir(exist_ok=True)
     for p in folder.iterdir():
         if not p.name.startswith(name) or p.suffix!='.pkl': p.unlink()
-    calls = iter(range(10**6))
+    calls = count()
     # a function within, so that it travels to other processes as a whole
     def kept(path, f, args, kw):
-        import os, pickle
-        if os.path.exists(path):
-            with open(path, 'rb') as file: return pickle.load(file)
+        import pickle
+        from forgetprune.basics import whole_file
+        if path.exists(): return pickle.loads(path.read_bytes())
         res = f(*args, **kw)
-        with open(f'{path}.{os.getpid()}', 'wb') as file: pickle.dump(res, file)
-        os.replace(f'{path}.{os.getpid()}', path)
+        with whole_file(path) as tmp: tmp.write_bytes(pickle.dumps(res))
         return res
     class Parallel(joblib.Parallel):
         def __call__(self, jobs):
@@ -42,8 +43,7 @@ def keep(folder, name):
             n = next(calls)
             def path(i, job):
                 said = re.sub('0x[0-9a-f]+', '', repr(job[1:])) # but for where they lie in memory
-                asked = hashlib.sha256(said.encode()).hexdigest()
-                return str(folder/f'{name}-{n}-{i}-{asked[:16]}.pkl')
+                return folder/f'{name}-{n}-{i}-{_digest(said)}.pkl'
             return super().__call__([joblib.delayed(kept)(path(i, job), *job)
                 for i,job in enumerate(jobs)])
     joblib.Parallel = Parallel
