@@ -272,6 +272,7 @@ def test_a_damaged_network_is_named(tmp_path):
 
 def test_messages_name_options_that_are_there(tmp_path):
     import typer.main
+    import forgetprune.audit_command, forgetprune.forget_command, forgetprune.recycle_command # noqa
     from forgetprune.commands import app
     options = {c: {o for p in cmd.params for o in p.opts} for c,cmd
         in typer.main.get_command(app).commands.items()}
