@@ -34,12 +34,26 @@ def test_smaller_changes_no_scale():
 def test_panels_are_taken_apart_where_they_stand_side_by_side():
     said = lambda fig: [says for _,says in stored.panels_of(output(fig))]
     assert said(drawn(1, 2))==['panel 0: y0 against x0', 'panel 1: y1 against x1']
-    assert said(drawn(1, 1))==said(drawn(3, 1))==[] # they are narrow already
+    assert said(drawn(1, 1, size=(4, 3)))==said(drawn(3, 1))==[] # they are narrow already
     assert said(drawn(1, 6))==[] # each too small to be shown alone
     assert said(drawn(5, 2, size=(8, 12)))==[] # too many
     fig = drawn(1, 2)
     fig.axes[0].axis('off') # pictures without axes belong together
     assert said(fig)==[]
+
+def test_a_wide_panel_is_drawn_anew_for_a_phone():
+    fig = drawn(1, 1)
+    ax = fig.axes[0]
+    ax.plot([0, 1], label='a line')
+    ax.legend(loc='center')
+    whole = output(fig)
+    [(svg,says)] = stored.panels_of(whole)
+    assert says=='panel 0: y0 against x0'
+    assert stored.size_of(svg)[0] < 96*4.6 < stored.size_of(stored.svg_of(whole))[0]
+    assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent()) # hides no line
+    fig = drawn(1, 1)
+    fig.axes[0].set_xticks(range(9), ['a long name of a bar']*9) # no room for these on a phone
+    assert stored.panels_of(output(fig))==[]
 
 def test_a_panel_has_the_labels_that_it_shared():
     fig,axs = plt.subplots(1, 2, figsize=(8, 3), sharey=True)

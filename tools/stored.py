@@ -1,13 +1,15 @@
 """How figures are stored in the notebooks. For `full.py`, `blog.py` and `readme.py`
 
-As SVG for the site, as a small PNG for whatever shows no SVG, and, where panels stand side by side,
-each panel as an SVG of its own, for narrow screens.
+As SVG for the site, as a small PNG for whatever shows no SVG, and, for narrow screens: where panels
+stand side by side, each panel as an SVG of its own; where one panel is wide, a narrower drawing.
 """
 import base64, io, re
+from textwrap import fill
 from xml.etree import ElementTree
 
 panels_type = 'application/vnd.forgetprune.panels+json'
 narrow,many = 2.,6 # inches that a panel must have to be shown alone; more panels are too long a way
+phone = 4.4 # inches of a figure whose letters a phone shows as large as they are
 
 def taken_apart(fig):
     "Are there panels side by side, large and few enough to be shown one below the other?"
@@ -16,6 +18,29 @@ def taken_apart(fig):
     width = fig.get_size_inches()[0]
     beside = len({round(left, 2) for left,*_ in places}) > 1
     return beside and min(w*width for _,_,w,_ in places) >= narrow
+
+def alone_and_wide(fig):
+    "Is there one panel, too wide for a phone to show its letters?"
+    width,_ = fig.get_size_inches()
+    one = len({tuple(ax.get_position().bounds) for ax in fig.axes if ax.axison}) == 1
+    return one and len(fig.axes) == 1 and not fig.legends and width > 1.2*phone
+
+def _lie_apart(labels):
+    "Does none of these texts lie on its neighbour?"
+    boxes = [t.get_window_extent() for t in labels if t.get_visible() and t.get_text()]
+    return not any(a.overlaps(b) for a,b in zip(boxes, boxes[1:]))
+
+def made_narrow(fig):
+    "Lay out the figure's panel as wide as a phone; False if its labels lie on each other then"
+    [ax] = fig.axes
+    fig.set_size_inches(phone, max(fig.get_size_inches()[1], 0.85*phone))
+    ax.set_title(fill(ax.get_title(), 46))
+    if (key := ax.get_legend()) is not None: # within it would lie on the lines
+        key.set_loc('upper center')
+        key.set_bbox_to_anchor((0.5, -0.2), ax.transAxes)
+    if fig.get_layout_engine() is None: fig.tight_layout()
+    fig.draw_without_rendering()
+    return _lie_apart(ax.get_xticklabels())
 
 def smaller(svg):
     "The same SVG as text: lines to a hundredth of a point, without indents and comments"
@@ -31,13 +56,13 @@ def small_png(fig):
     return b.getvalue()
 
 def bundle(fig, include=None, exclude=None):
-    "A matplotlib figure as a notebook stores it; the figure is taken apart"
+    "A matplotlib figure as a notebook stores it; the figure itself is not what it was, after"
     from forgetprune.figures import figure_svg, panels
     # a cell's last value is asked for twice, and is no whole any more at the second time
     if (made := getattr(fig, '_stored', None)) and not fig.stale: return made
     res = {'image/svg+xml': smaller(figure_svg(fig)), 'text/plain': repr(fig),
         'image/png': base64.b64encode(small_png(fig)).decode()}
-    if taken_apart(fig):
+    if taken_apart(fig) or alone_and_wide(fig) and made_narrow(fig):
         res[panels_type] = [dict(svg=smaller(svg), says=says) for svg,says in panels(fig)]
     fig._stored,fig.stale = res,False
     return res
