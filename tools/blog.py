@@ -84,10 +84,10 @@ def path(chapters):
         f'{listed(aside)}\n\n</details>')
 
 def toctree(chapters, caption=''):
-    "A table of contents for the side bar"
+    "A table of contents for the side bar, with the numbers that chapters call each other by"
     head = f':caption: {caption}\n' if caption else ''
     return f'```{{toctree}}\n:hidden:\n{head}\n'+'\n'.join(
-        f'{c["title"].replace("`", "")} <{n}>' for n,c in chapters)+'\n```'
+        f'{n.split("_")[0]} {c["title"].replace("`", "")} <{n}>' for n,c in chapters)+'\n```'
 
 def found(claims):
     "The findings of the home page"
