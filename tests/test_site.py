@@ -64,6 +64,10 @@ def test_links_and_anchors_lead_somewhere(html, parsed):
                 bad.append((name, link))
     assert not bad, bad[:10]
 
+def test_no_line_ends_between_a_number_and_its_unit():
+    text = staged.held_together('95 % of it, 4 ± 1 %, and `9 % 4`')
+    assert text=='95\xa0% of it, 4\xa0±\xa01\xa0%, and `9 % 4`'
+
 def test_figures_have_captions_and_pictures_have_words(parsed):
     for name,page in parsed.items():
         assert page.figures==page.captions, name

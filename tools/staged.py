@@ -86,6 +86,12 @@ def explained(
 
 def markdown(text): return dict(cell_type='markdown', metadata={}, source=text)
 
+def held_together(md):
+    "No line ends between a number and its % or ±; code stays as it is"
+    parts = re.split(r'(```.*?```|`[^`\n]+`)', md, flags=re.S)
+    parts[::2] = [re.sub(r'(?<=\d) (?=[%±])|(?<=\d ±) (?=\d)', '\xa0', t) for t in parts[::2]]
+    return ''.join(parts)
+
 def block(code):
     "Code as it is shown"
     return f'{fence}python\n{code}\n{fence}'
@@ -141,7 +147,7 @@ def outlined(code):
 
 def said_in(src, key):
     "What a directive of the cell says, over several lines"
-    return ' '.join(re.findall(rf'^#\|\s*{key}:\s*(.*)', src, re.M))
+    return held_together(' '.join(re.findall(rf'^#\|\s*{key}:\s*(.*)', src, re.M)))
 
 def code_of(src):
     "A cell's code without directives"
@@ -283,7 +289,8 @@ def staged(
         if c['cell_type']=='markdown':
             text = cited(re.sub(r'^\*\d{4}-\d\d-\d\d\. ', '*', src, flags=re.M), keys)
             if re.search('^## ', text, re.M): wide = False
-            cells.append(markdown(explained(linked(text, known), terms, seen)))
+            text = explained(linked(held_together(text), known), terms, seen)
+            cells.append(markdown(text))
             continue
         code = code_of(src)
         if not code or re.search(r'^#\|\s*hide\b', src, re.M): continue
