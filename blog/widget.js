@@ -549,8 +549,9 @@ class Page {
       ? `Sevens shown until ${most} of ${n} were back: ${back.join(', ')}. ` : ''
     if (gold.back !== undefined) return text
     const rounds = Math.floor(model.seen/model.distinct)
-    if (!back.length && this.running) return 'Sevens are shown, among all other digits. Below: '
-      + 'how many sevens each network reads.'
+    // this is not said anew at each step, so no count that grows meanwhile
+    if (this.running) return text + (back.length ? 'Gold, which never knew them, is still learning.'
+      : 'Sevens are shown, among all other digits. Below: how many sevens each network reads.')
     if (rounds < 2) return text + `Gold, which never knew them, reads ${gold.right} of ${n}.`
     return text + `Gold, which never knew them, has seen the same ${model.distinct} sevens `
       + `${rounds} times and reads ${gold.right} of ${n}.`

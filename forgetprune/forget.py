@@ -253,7 +253,7 @@ class Asked:
     goal:float # highest accuracy on the target
     budget:float # highest loss of accuracy on the others
     progress:bool # show progress bars?
-    there:object # see `layers.layers_of`
+    there:object # the model's layers and how they hang together, from `layers.layers_of`
 
     @property
     def last(self):

@@ -48,8 +48,8 @@ few_golds = np.log(2.) # nats that golds are taken to differ by, where one or tw
 
 def gold_limit(
     golds, # one number per gold; three or more say how they differ
-    least:float=verdict_rules['least'] # it is never less
-)->float: # in the unit of the numbers
+    least:float=verdict_rules['least'] # the limit is at least this, in the unit of `golds`
+)->float: # the distance, in the unit of `golds`
     "How far from the golds' mean a network may lie and be one of them"
     g = np.asarray(golds, dtype=float)
     if not len(g): raise ValueError('golds: give one or more')
@@ -67,7 +67,7 @@ def weigh(
     golds:list, # columns of networks that never saw the class
     subject:str='subject', # column of the network that is judged
     known:str='row zeroed', # column of one that knows the class, if there is such a column
-    rules:dict=verdict_rules # see there
+    rules:dict=verdict_rules # limits by name; `least`, `apart` and `known` are used
 # per witness: `gold` (mean), `limit`, `known`, `asked` (does it tell known from gold?), `weight`,
 # `reach` (of golds) and `place` (0: gold, 1: known)
 )->pd.DataFrame:

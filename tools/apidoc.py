@@ -116,7 +116,8 @@ def described(
     "One name of a module: heading, signature, docstring, arguments, and where the code is"
     from fastcore.docments import docments
     if isinstance(o, dict):
-        return f'{heading(mod, name)}\n\nA table: '+', '.join(f'`{k}`' for k in o)
+        entry = lambda k,v: f'`{k}`: {v:g}' if isinstance(v, (int, float)) else f'`{k}`'
+        return f'{heading(mod, name)}\n\nA table: '+', '.join(entry(*i) for i in o.items())
     f,call = called(o)
     links = [f'[source]({lines_of(f)})'] if lines_of(f) else []
     if label := written.get(name) or written.get(name.split('.')[0]):

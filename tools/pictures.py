@@ -8,6 +8,8 @@ from chapters import cells, nbs
 from staged import lead
 from stored import panels_of, png_of, size_of, svg_of
 
+widest,most_beside = 1300,4 # pixels of a picture and panels of one: more of both are shown apart
+
 class Figures:
     "The pictures of the site: their sizes, their panels, and those that links show elsewhere"
     def __init__(self, out, series):
@@ -26,8 +28,8 @@ class Figures:
         (self.out/f'{n}.png').write_bytes(png)
         return f'_images/{n}.png'
 
-    def apart(self, src, file):
-        "The panels of a figure below each other, for narrow screens; empty if they are not known"
+    def apart(self, src, file, always):
+        "The panels of a figure as pictures for narrow screens or always; empty if none are known"
         folder,parts = src.rsplit('/', 1)[0],[]
         found = self.panels.get(key((self.out/file).read_bytes()), [])
         for i,(svg,says) in enumerate(found):
@@ -37,15 +39,22 @@ class Figures:
             alt = escape(f'{i+1} of {len(found)}, {says}')
             parts.append(f'<img class="panel" alt="{alt}" src="{folder}/{part}" '
                 f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
-        return f'<span class="apart">{"".join(parts)}</span>' if parts else ''
+        klass = 'apart always' if always else 'apart'
+        return f'<span class="{klass}">{"".join(parts)}</span>' if parts else ''
+
+    def too_wide(self, file):
+        "Has a figure few panels, and are its letters too small as a whole even on a wide screen?"
+        n = len(self.panels.get(key((self.out/file).read_bytes()), []))
+        return 1 < n <= most_beside and self.sizes[file][0] > widest
 
     def shown(self, attributes, src, file, lazy):
         "A picture that opens in full size, with its size, and marked if it is a wide one"
         width,height = self.sizes[file]
-        apart = self.apart(src, file)
+        always = self.too_wide(file)
+        apart = self.apart(src, file, always)
         # on a phone two panels side by side would be too small, and so would letters of a large one
         wide = not apart and (width > 1.9*height or width > 800)
-        klass = 'full whole' if apart else 'full wide' if wide else 'full'
+        klass = 'full'+(' whole'+' never'*always if apart else ' wide'*wide)
         more = '<span class="sideways">Wider than this screen: move it sideways.</span>'*wide
         attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
         return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '

@@ -9,6 +9,7 @@ import re
 from configparser import ConfigParser
 from html import escape
 from chapters import repo, source
+from forgetprune.figures import in_words
 from outline import after_imports, kind, names, outline
 from stored import as_picture, picture_of
 
@@ -172,6 +173,8 @@ def as_tables(outputs, wide_before):
         html = html.replace('<table border="1" class="dataframe',
             f'<table class="dataframe labels{labels}{dense}')
         html = html.replace('<td>NaN</td>', '<td>–</td>')
+        # code has the names of criteria as functions, a table as words
+        html = re.sub('(?<=<t[hd]>)[^<]+', lambda m: in_words(m[0]), html)
         # labels break where words end
         html = re.sub('(?<=<th>)[^<]+', lambda m: m[0].replace('_', '_<wbr>'), html)
         # words may be broken into lines, numbers not

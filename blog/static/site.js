@@ -1,5 +1,6 @@
 // One button to show all code of a chapter; tables of many columns that say on a phone what a cell is;
-// terms that tell their meaning on a touch, and fall silent on Escape
+// terms that tell their meaning on a touch, and fall silent on Escape; printed tables that keep their
+// lines; a side bar that shows where one is
 addEventListener('DOMContentLoaded', () => {
   const folded = [...document.querySelectorAll('details.code')], when = document.querySelector('p.when')
   if (when && folded.length > 2) {
@@ -43,6 +44,15 @@ addEventListener('DOMContentLoaded', () => {
     }
     t.addEventListener('focus', place); t.parentElement.addEventListener('mouseenter', place)
   }
+  // printed tables keep their lines
+  for (const p of document.querySelectorAll('div.cell_output pre')) {
+    const aligned = p.textContent.split('\n').filter(l => /\S {3,}\S/.test(l)).length > 2
+    p.classList.toggle('columns', aligned)
+  }
+  // of a long list of chapters the part around this one
+  const here = document.querySelector('.sidebar-tree .current-page'), list = document.querySelector('.sidebar-scroll')
+  if (here && list && here.getBoundingClientRect().bottom > innerHeight)
+    list.scrollTop += here.getBoundingClientRect().top - innerHeight/3
   // what is wider than its column is moved by keys as well
   const movable = () => {
     for (const p of document.querySelectorAll('pre')) if (p.scrollWidth > p.clientWidth) p.tabIndex = 0
