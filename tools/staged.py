@@ -229,7 +229,7 @@ def height(c):
 def comes_late(ch, figure):
     "Would the figure stand below a screen and a half?"
     cells = ch['nb']['cells']
-    return sum(map(height, cells[:cells.index(figure)])) > 760 # and the head above, about 300
+    return sum(map(height, cells[:cells.index(figure)])) > 850 # and the head above, about 300
 
 def lead_figure(name, ch):
     "The chapter's figure as Markdown, its file and its bytes; None if it stands early enough"
