@@ -412,6 +412,8 @@ def test_a_row_says_what_it_is_on_a_phone(opened):
             if (e.scrollWidth > e.clientWidth) e.scrollLeft = 400 }""", table.element_handle())
     assert table.bounding_box()['x'] < -300 and own.inner_text()=='sgd'
     assert 0 <= own.bounding_box()['x'] < 40
+    assert 'relearning' in own.evaluate(before) # the group's label as well
+    assert not table.locator('tbody tr').first.locator('th').first.is_visible()
 
 def test_a_fault_is_found(opened):
     "The measures themselves: grey on grey, a picture without words, code and a table too wide"

@@ -174,9 +174,9 @@ def as_tables(outputs, wide_before):
             f'<table class="dataframe labels{labels}{dense}')
         html = html.replace('<td>NaN</td>', '<td>–</td>')
         # code has the names of criteria as functions, a table as words
-        html = re.sub('(?<=<t[hd]>)[^<]+', lambda m: in_words(m[0]), html)
+        html = re.sub('(<t[hd][^>]*>)([^<]+)', lambda m: m[1]+in_words(m[2]), html)
         # labels break where words end
-        html = re.sub('(?<=<th>)[^<]+', lambda m: m[0].replace('_', '_<wbr>'), html)
+        html = re.sub('(<th[^>]*>)([^<]+)', lambda m: m[1]+m[2].replace('_', '_<wbr>'), html)
         # words may be broken into lines, numbers not
         html = re.sub('<td>(?=[^<]{25})', '<td class="words">', html)
         if wide and seen:

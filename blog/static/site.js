@@ -28,6 +28,19 @@ addEventListener('DOMContentLoaded', () => {
       if (i && heads[i] && c.textContent.trim()) c.dataset.head = heads[i]
     })
   }
+  // where there is room for one column of labels, the first row of a group bears the group's as well
+  for (const t of document.querySelectorAll('table.dataframe.labels2')) {
+    const firsts = [...t.rows].map(r => r.cells[0]).filter(c => c.tagName === 'TH')
+    if (firsts.some(c => c.colSpan > 1)) continue
+    let left = 0
+    for (const r of t.rows) {
+      if (left) { left--; continue }
+      const c = r.cells[0]
+      c.classList.add('group'); left = c.rowSpan - 1
+      if (c.textContent.trim() && r.parentElement.tagName === 'TBODY')
+        r.cells[1].dataset.group = c.textContent.trim()
+    }
+  }
   for (const t of document.querySelectorAll('a.term')) {
     // a first touch tells, a second one leads to the glossary
     let told = false
