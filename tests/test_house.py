@@ -242,7 +242,7 @@ def test_a_full_run_keeps_what_came_out_before_and_after_a_failed_assertion(tmp_
     assert run_in_full(nb, monkeypatch)==0 and cells(nb)[1]['outputs']
 
 def test_a_full_run_that_is_cut_off_goes_on(tmp_path, monkeypatch):
-    "Jobs that were done are not done again, unless the code is another"
+    "Jobs that were done are not done again, unless the code is another, theirs or that above"
     nb,ran,go = tmp_path/'99_made.ipynb',tmp_path/'ran',tmp_path/'go'
     jobs = f"""import os
 from joblib import Parallel, delayed
@@ -265,6 +265,13 @@ found = Parallel(n_jobs=2)(delayed(job)(i) for i in range(3))"""
     go.touch()
     assert run_in_full(nb, monkeypatch)==0 and len(ran.read_text().split())==9
     assert cells(nb)[2]['outputs'][0]['data']['text/plain']==['60']
+
+    # a cell that fails below the jobs can be mended, and they are not done again
+    made_chapter(nb, jobs, 'sum(fuond)')
+    assert run_in_full(nb, monkeypatch)=='failed: 99_made' and len(ran.read_text().split())==12
+    made_chapter(nb, jobs, 'sum(found)')
+    assert run_in_full(nb, monkeypatch)==0 and len(ran.read_text().split())==12
+    assert cells(nb)[1]['outputs'][0]['data']['text/plain']==['30'] and not folder.exists()
 
 def names(code, what):
     "Global names that a piece of code loads or stores (`what`), inner functions and classes too"

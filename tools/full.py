@@ -5,14 +5,14 @@
 Chapters run in the order of the tables in `nbs/index.ipynb`, the ground first, and last the index.
 A chapter that fails keeps the outputs that it had, and the others go on; a run may have taken an
 hour, so the cells below a failed assertion run too, and all that came out lies beside the notebook
-in a hidden one. A run that is cut off goes on where it was (`resumed`). Cells that are marked `gpu`
-keep their outputs where there is no graphics card.
+in a hidden one. A run that is cut off, or fails, goes on where it was (`resumed`). Cells that are
+marked `gpu` keep their outputs where there is no graphics card.
 What moved is said output by output: the first line that differs, as it was and as it is; and which
 cells took long.
 """
 import argparse, itertools, json, os, re, shutil, subprocess, sys, time
 from chapters import cells, listed, named, nbs, repo
-from resumed import folder_of, forget, mark
+from resumed import folder_of, forget
 from stored import picture_of
 
 code = '''import sys, torch
@@ -21,11 +21,13 @@ from nbdev.test import test_nb
 sys.path.append(sys.argv[2])
 import resumed, stored
 from pathlib import Path
-resumed.keep(Path(sys.argv[3]), sys.argv[4])
+next_cell = resumed.keep(Path(sys.argv[3]), resumed.marks(Path(sys.argv[1]), sys.argv[4]))
 all_cells = CaptureShell.run_all
 def run_all(self, nb, exc_stop=True, preproc=None, **kw):
     "All cells, but none below one that failed otherwise than by an assertion"
-    def left_out(c): return bool(broken) or preproc(c)
+    def left_out(c):
+        next_cell(c)
+        return bool(broken) or preproc(c)
     def look(c):
         if self.exc and not isinstance(self.exc, AssertionError): broken.append(c)
     broken = []
@@ -120,13 +122,14 @@ def main():
         shutil.copy(nb, tmp)
         try:
             rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools'),
-                str(folder_of(nb)), mark(nb, repo/'forgetprune')], cwd=nb.parent,
+                str(folder_of(nb)), str(repo/'forgetprune')], cwd=nb.parent,
                 env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
-            if not rc: forget(nb)
             before,after = cells(nb),cells(tmp)
             bad = wrong(after) or (['  it did not run'] if rc else [])
             if not rc: without_stderr(tmp)
-            if not bad: tmp.replace(nb)
+            if not bad:
+                tmp.replace(nb)
+                forget(nb)
             elif not rc: tmp.replace(kept := nb.with_name(f'.{n}.failed.full.ipynb'))
         finally: tmp.unlink(missing_ok=True)
         if bad:
