@@ -21,7 +21,7 @@ from apidoc import cell_text, module_page, symbols, target
 from claims import ClaimError, findings, page as claims_page, with_table
 import tried
 from pictures import Figures
-from staged import cited, glossary, linked, staged, works
+from staged import cited, glossary, held_together, linked, staged, works
 from widget import widget
 
 site_url = os.environ.get('SITE_URL', 'https://forgetprune.github.io/forgetprune/')
@@ -92,9 +92,7 @@ def toctree(chapters, caption=''):
 def found(claims):
     "The findings of the home page"
     def line(c):
-        # numbers stay with their units
-        c = {k: re.sub(r'(?<=\d) (%|±|networks)|(?<=±) (?=\d)', lambda m: '&nbsp;'+(m[1] or ''), v)
-            if isinstance(v, str) else v for k,v in c.items()}
+        c = {k: held_together(v) if isinstance(v, str) else v for k,v in c.items()}
         link = f'[{c["link"]}]({c["to"]}.ipynb)'
         return f'1. **{c["title"]}** {c["found"]} <span class="sure">({c["sure"]}.)</span> {link}'
     return '\n'.join(map(line, claims))

@@ -21,7 +21,7 @@ from nbdev.test import test_nb
 sys.path.append(sys.argv[2])
 import resumed, stored
 from pathlib import Path
-next_cell = resumed.keep(Path(sys.argv[3]), resumed.marks(Path(sys.argv[1]), sys.argv[4]))
+next_cell = resumed.keep(Path(sys.argv[3]), resumed.marks(Path(sys.argv[1])))
 all_cells = CaptureShell.run_all
 def run_all(self, nb, exc_stop=True, preproc=None, **kw):
     "All cells, but none below one that failed otherwise than by an assertion"
@@ -122,7 +122,7 @@ def main():
         shutil.copy(nb, tmp)
         try:
             rc = subprocess.run([sys.executable, '-c', code, str(tmp), str(repo/'tools'),
-                str(folder_of(nb)), str(repo/'forgetprune')], cwd=nb.parent,
+                str(folder_of(nb))], cwd=nb.parent,
                 env={**os.environ, 'MPLBACKEND': 'agg'}).returncode
             before,after = cells(nb),cells(tmp)
             bad = wrong(after) or (['  it did not run'] if rc else [])

@@ -28,10 +28,9 @@ class Figures:
         (self.out/f'{n}.png').write_bytes(png)
         return f'_images/{n}.png'
 
-    def apart(self, src, file, always):
+    def apart(self, src, file, found, always):
         "The panels of a figure as pictures for narrow screens or always; empty if none are known"
         folder,parts = src.rsplit('/', 1)[0],[]
-        found = self.panels.get(key((self.out/file).read_bytes()), [])
         for i,(svg,says) in enumerate(found):
             part = f'{Path(file).stem}-{i}.svg'
             (self.out/part).write_bytes(svg)
@@ -42,16 +41,13 @@ class Figures:
         klass = 'apart always' if always else 'apart'
         return f'<span class="{klass}">{"".join(parts)}</span>' if parts else ''
 
-    def too_wide(self, file):
-        "Has a figure few panels, and are its letters too small as a whole even on a wide screen?"
-        n = len(self.panels.get(key((self.out/file).read_bytes()), []))
-        return 1 < n <= most_beside and self.sizes[file][0] > widest
-
     def shown(self, attributes, src, file, lazy):
         "A picture that opens in full size, with its size, and marked if it is a wide one"
         width,height = self.sizes[file]
-        always = self.too_wide(file)
-        apart = self.apart(src, file, always)
+        found = self.panels.get(key((self.out/file).read_bytes()), [])
+        # of so wide a figure the letters would be too small on a wide screen as well
+        always = 1 < len(found) <= most_beside and width > widest
+        apart = self.apart(src, file, found, always)
         # on a phone two panels side by side would be too small, and so would letters of a large one
         wide = not apart and (width > 1.9*height or width > 800)
         klass = 'full'+(' whole'+' never'*always if apart else ' wide'*wide)

@@ -8,8 +8,7 @@ version of PyTorch. A cell may be mended below a long one, and the long one is n
 import hashlib, json, re, shutil
 from importlib.metadata import version
 from itertools import count
-from pathlib import Path
-from chapters import cells, source
+from chapters import cells, repo, source
 
 def _digest(text): return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -17,9 +16,9 @@ def folder_of(nb):
     "Where the finished jobs of a chapter lie"
     return nb.with_name(f'.{nb.stem}.kept')
 
-def marks(nb, package):
+def marks(nb):
     "Of each code cell, by its id: a name for the code that has run when it is through"
-    files = [p.read_text(encoding='utf-8') for p in sorted(Path(package).glob('*.py'))]
+    files = [p.read_text(encoding='utf-8') for p in sorted((repo/'forgetprune').glob('*.py'))]
     at,res = _digest(json.dumps([version('torch'), files])),{}
     for c in cells(nb):
         if c['cell_type']!='code': continue

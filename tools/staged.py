@@ -88,9 +88,10 @@ def explained(
 def markdown(text): return dict(cell_type='markdown', metadata={}, source=text)
 
 def held_together(md):
-    "No line ends between a number and its % or ±; code stays as it is"
+    "No line ends between a number and its %, ± or networks; code stays as it is"
     parts = re.split(r'(```.*?```|`[^`\n]+`)', md, flags=re.S)
-    parts[::2] = [re.sub(r'(?<=\d) (?=[%±])|(?<=\d ±) (?=\d)', '\xa0', t) for t in parts[::2]]
+    within = r'(?<=\d) (?=%|±|networks)|(?<=±) (?=\d)'
+    parts[::2] = [re.sub(within, '\xa0', t) for t in parts[::2]]
     return ''.join(parts)
 
 def block(code):

@@ -21,9 +21,8 @@ def taken_apart(fig):
 
 def alone_and_wide(fig):
     "Is there one panel, too wide for a phone to show its letters?"
-    width,_ = fig.get_size_inches()
-    one = len({tuple(ax.get_position().bounds) for ax in fig.axes if ax.axison}) == 1
-    return one and len(fig.axes) == 1 and not fig.legends and width > 1.2*phone
+    alone = len(fig.axes)==1 and fig.axes[0].axison and not fig.legends
+    return alone and fig.get_size_inches()[0] > 1.2*phone
 
 def _lie_apart(labels):
     "Does none of these texts lie on its neighbour?"
