@@ -244,12 +244,12 @@ def _found(learn, ref, models, said, rows, right):
 # %% ../nbs/15_suppressed_or_erased.ipynb #69faf77a
 def audit(
     learn:Learner, # its model has been made to forget; left as it was
-    target, # the class that was to be forgotten: its number or its name
+    target:int|str, # the class that was to be forgotten: its number or its name
     # a module trained without the class, or several: three say how golds differ; trained as `learn`
     # was if omitted, see `golds.get_golds`. Or `References`, which then have the last word on all
     # below but `cut`, `repeats` and `spent`
     gold=None,
-    cut=None, # the `Cut` that was applied, if that is how it forgot
+    cut:Cut=None, # the `Cut` that was applied, if that is how it forgot
     # the network as it was, for the controls; made by undoing `cut` if omitted, which is right only
     # if nothing but the cut has changed the model
     before:nn.Module=None,
@@ -269,7 +269,7 @@ def audit(
     spent:int=None,
     # how golds are trained: a function of `DataLoaders` without the class that returns a trained
     # model or `Learner`; called for each of three golds, with random numbers of its own
-    make=None,
+    make:callable=None,
     progress:bool=True, # show progress bars?
     # images of the class at each look while relearning; 500 if omitted, and 100 for networks of
     # more than five million weights, which are also looked at half as often

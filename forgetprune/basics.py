@@ -51,7 +51,7 @@ def share(
 def one_of(
     name:str, # of the argument, for the error
     value, # what was given
-    there, # names that are known
+    there:list, # names that are known
     more:str='' # what else would do, for the error
 )->object: # `value`
     "One of several names, or a ValueError that lists them"
@@ -108,7 +108,7 @@ def _host():
     return hashlib.sha256(f'{socket.gethostname()} {numbers}'.encode()).hexdigest()[:8]
 
 def part_beside(
-    path # where a file or a folder is to be
+    path:str|Path # where a file or a folder is to be
 )->Path:
     "A temporary name beside `path`, that says which process on which machine it belongs to"
     path = Path(path)
@@ -130,7 +130,7 @@ def _is_dead(part):
 
 # %% ../nbs/00_basics.ipynb #b0a1c3d5
 def remove_dead_parts(
-    folder # where files are written
+    folder:str|Path # where files are written
 ):
     "Remove the temporary files and folders of processes that were killed"
     for p in Path(folder).glob('.*.forgetprune'):
@@ -142,7 +142,7 @@ def remove_dead_parts(
 # %% ../nbs/00_basics.ipynb #b0a1c3d6
 @contextmanager
 def whole_file(
-    path # where the file is to be
+    path:str|Path # where the file is to be
 ):
     "Yields a temporary path; what is written there is moved to `path`, or removed on any error"
     path = Path(path)
@@ -166,7 +166,7 @@ def whole_file(
 # %% ../nbs/00_basics.ipynb #b0a1c3d7
 @contextmanager
 def part_folder(
-    path # what its name begins with
+    path:str|Path # what its name begins with
 ):
     "A temporary folder, removed at the end, or by the next process if this one is killed"
     path,lock = Path(path),None

@@ -95,7 +95,7 @@ class CachedInputs:
     "What the intact `model` computes on `dl`, remembered for many curves; use it in place of `dl`"
     @torch.no_grad()
     def __init__(self,
-        model, # left as it is, and to be left so
+        model:nn.Module, # left as it is, and to be left so
         dl, # batches of (x, y), of any loader
         chunk:int=_chunk # items whose sums are updated together
     ):
@@ -129,7 +129,7 @@ class CachedInputs:
         return read
 
     def above(self,
-        names # of the layers that are cut
+        names:list # of the layers that are cut
     ):
         "How to run what is not below all cut layers, and on which batches"
         below,rest = _split_at(self.model, names)
@@ -142,15 +142,15 @@ class CachedInputs:
         return (lambda x: _through(rest, x.clone())),kept
 
     def a_pass_per_level(self,
-        names # of the layers that are cut
+        names:list # of the layers that are cut
     ):
         "Must the model be run on all data again for each level, if these layers are cut?"
         links = [n for n,_,_ in self.links] if self.chain else []
         return any(n not in links for n in names)
 
     def act(self,
-        i, # number of the link
-        z, # its sums, units by images
+        i:int, # number of the link
+        z:torch.Tensor, # its sums, units by images
         out=None # tensor that the activations are written to; a new one if omitted
     ):
         "Activations above link `i`"
@@ -160,9 +160,9 @@ class CachedInputs:
         return out.copy_(_through(acts, z))
 
     def link(self,
-        i, # number of the link, whose bias is added
-        w, # weights in the place of its own, units by inputs
-        h, # inputs by images
+        i:int, # number of the link, whose bias is added
+        w:torch.Tensor, # weights in the place of its own, units by inputs
+        h:torch.Tensor, # inputs by images
         out=None # tensor that the sums are written to; a new one if omitted
     ):
         "Sums of link `i` with weights `w` for inputs `h`"
@@ -171,8 +171,8 @@ class CachedInputs:
         return torch.addmm(b.detach()[:,None], w, h, out=out)
 
     def sums(self,
-        chunk, # number of the chunk of images
-        i # number of the link
+        chunk:int, # number of the chunk of images
+        i:int # number of the link
     ):
         "Sums (pre-activations) of link `i` of the intact network, units by images"
         z = self.z[chunk]
@@ -180,8 +180,8 @@ class CachedInputs:
         return z[i]
 
     def inputs(self,
-        chunk, # number of the chunk of images
-        i # number of the link
+        chunk:int, # number of the chunk of images
+        i:int # number of the link
     ):
         "Inputs of link `i` of the intact network, inputs by images"
         h = self.h[chunk]
@@ -189,7 +189,7 @@ class CachedInputs:
         return h[i]
 
     def check(self,
-        model # whose curve is asked for
+        model:nn.Module # whose curve is asked for
     ):
         "Refuse a model other than the one that was remembered"
         links = self.chain[1] if self.chain else []

@@ -179,7 +179,7 @@ def channel_scores(
 def channel_curve(
     model:nn.Module, # left as it was
     scores:dict, # name of channels or heads to one score each
-    shares, # of each family to cut, each from 0 to 1
+    shares:list, # of each family to cut, each from 0 to 1
     dl, # batches of (x, y)
     target:int, # class, or a tuple of several
     there:list=None, # of `Channels`; found if omitted
@@ -292,13 +292,13 @@ def forget_channels(
     model:nn.Module, # a trained classifier, with one output per class; cut in place
     train, # loader of training data, any: what to score by
     valid, # loader of validation data: what to choose the size of the cut by
-    target, # class to forget: its number, its name, or a list of several
+    target:int|str|list, # class to forget: its number, its name, or a list of several
     share:float=None, # of each family to cut, in 0..1; searched if omitted
     criterion='contribution', # see `channel_scores`
     there:list=None, # of `Channels`, or of `Heads`; `deep_channels(model)` if omitted
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
-    vocab=None, # names of the classes; those that loaders or model know if omitted
+    vocab:list=None, # names of the classes; those that loaders or model know if omitted
     test=None, # loader of test data, which are only looked at
     progress:bool=True, # show progress bars?
     **kwargs # to the criterion
@@ -322,7 +322,7 @@ def forget_channels(
 
 @patch
 def forget_channels(self:Learner, # noqa: F811 the function above stays what it is
-    target, # class to forget: its number, its name, or a list of several
+    target:int|str|list, # class to forget: its number, its name, or a list of several
     share:float=None, # of each family to cut, in 0..1; searched if omitted
     criterion='contribution', # see `channel_scores`
     there:list=None, # of `Channels`, or of `Heads`; `deep_channels(model)` if omitted

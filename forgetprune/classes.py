@@ -65,8 +65,8 @@ def _number(c, names):
 
 # %% ../nbs/01c_classes.ipynb #a19a0016
 def class_numbers(
-    c, # a number, a name, or a list of them
-    vocab=None # names of the classes, see `vocab_of`
+    c:int|str|list, # a number, a name, or a list of them
+    vocab:list=None # names of the classes, see `vocab_of`
 ): # an int, or a tuple of several in rising order
     "Which class, or which classes, are meant"
     names = vocab_of(vocab)
@@ -80,7 +80,7 @@ def class_numbers(
 
 def class_label(
     c, # from `class_numbers`
-    vocab=None # names of the classes, see `vocab_of`
+    vocab:list=None # names of the classes, see `vocab_of`
 )->str: # their names, or their numbers
     "What a class, or several, is called"
     names,several = vocab_of(vocab) or [],c if isinstance(c, tuple) else (c,)
@@ -89,7 +89,7 @@ def class_label(
 # %% ../nbs/01c_classes.ipynb #b1c00004
 def is_class(
     y:torch.Tensor, # classes
-    c # one class, or a tuple of several
+    c:int|tuple # one class, or a tuple of several
 )->torch.Tensor: # truth values, shaped like `y`
     "Which items are of the class, or of one of the classes"
     if any(isinstance(n, str) for n in (c if isinstance(c, tuple) else (c,))):
@@ -101,9 +101,9 @@ def is_class(
 class Seen:
     "Which classes went by; called with the classes of a batch, says which are of the class `c`"
     def __init__(self,
-        c, # one class, or a tuple of several
+        c:int|tuple, # one class, or a tuple of several
         name='dl', # what errors call the data
-        vocab=None # names of the classes, for errors
+        vocab:list=None # names of the classes, for errors
     ):
         self.c,self.name,self.vocab,self.there,self.n = c,name,vocab,set(),[0, 0]
     def __call__(self, y):
@@ -126,9 +126,9 @@ class Seen:
 # %% ../nbs/01c_classes.ipynb #b1c00007
 def check_classes(
     dl, # any loader
-    c, # one class, or a tuple of several
+    c:int|tuple, # one class, or a tuple of several
     name:str='dl', # what errors call the loader
-    vocab=None # names of the classes, for errors
+    vocab:list=None # names of the classes, for errors
 )->Seen: # what went by
     "Read through the classes of `dl`; refuse it if nothing of `c` is there, or nothing else"
     seen = Seen(c, name, vocab_of(vocab))
@@ -141,7 +141,7 @@ class Part:
     "The items of a class (or, with `rest`, of all others) of a loader that is read batch by batch"
     def __init__(self,
         dl, # a loader of (x, y) batches
-        c, # one class, or a tuple of several
+        c:int|tuple, # one class, or a tuple of several
         rest:bool=False, # the items of all other classes instead?
         progress:bool=False # show a progress bar while it is read?
     ):
@@ -172,8 +172,8 @@ class Part:
 # %% ../nbs/01c_classes.ipynb #5a57275f
 def class_split(
     dl, # a loader of (x, y) batches
-    c, # the class: its number in y, its name, or a list of several
-    vocab=None, # names of the classes; those that `dl` knows if omitted, see `vocab_of`
+    c:int|str|list, # the class: its number in y, its name, or a list of several
+    vocab:list=None, # names of the classes; those that `dl` knows if omitted, see `vocab_of`
     progress:bool=False # show a progress bar where a part is read batch by batch?
 )->tuple: # (loader of the class, loader of all others)
     "Unshuffled loaders of class `c` and of the rest"
@@ -208,7 +208,7 @@ def _trained_without(dl, c):
 # %% ../nbs/01c_classes.ipynb #3d0f0408
 def without(
     dls:DataLoaders, # fastai's, of any kind
-    c # the class to leave out: its number, its name, or a list of several
+    c:int|str|list # the class to leave out: its number, its name, or a list of several
 )->DataLoaders: # of the same kind; remembers the number as `.without`
     "The same loaders with no item of class `c` to train on; validation and test sets are whole"
     c = class_numbers(c, vocab_of(dls))

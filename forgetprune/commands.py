@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 def quiet(
     learn, # a fastai `Learner`
-    bars # show its bars and tables?
+    bars:bool # show its bars and tables?
 ): # a context
     "Bars and tables of a training, or none of them"
     stack = ExitStack()
@@ -41,7 +41,7 @@ def quiet(
 
 @contextmanager
 def or_shown(
-    show # prints what was computed
+    show:callable # prints what was computed
 ):
     "Where a run cannot be written, it is printed all the same, before it is said why"
     try: yield

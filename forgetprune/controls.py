@@ -25,8 +25,8 @@ def _rows_at(target): return list(target) if isinstance(target, tuple) else targ
 @torch.no_grad()
 def rows_changed(
     model:nn.Module, # left as it was
-    target, # an output, or a tuple of several
-    change, # function from their weights, and from their biases, to what stands there instead
+    target:int|tuple, # an output, or a tuple of several
+    change:callable, # of their weights, and of their biases: what stands there instead
     last:str=None # name of the last layer; found if omitted
 )->nn.Module: # a copy
     "Other weights and biases for some outputs of the last layer"
@@ -38,7 +38,7 @@ def rows_changed(
 
 def row_zeroed(
     model:nn.Module, # left as it was
-    target, # the output to switch off, or a tuple of several
+    target:int|tuple, # the output to switch off, or a tuple of several
     last:str=None # name of the last layer; found if omitted
 )->nn.Module: # a copy
     "The control that forgets nothing: the last layer's weights and bias for one output set to zero"
@@ -80,8 +80,8 @@ def _off(model, target, loaders, last=None):
 # %% ../nbs/11e_controls.ipynb #a21f0003
 def switched_off(
     model:nn.Module, # left as it was
-    target, # the output to switch off, or a tuple of several
-    loaders, # list of loaders, each with items of the class and of others: it must be off on these
+    target:int|tuple, # the output to switch off, or a tuple of several
+    loaders:list, # loaders, each with items of the class and of others: it must be off on these
     last:str=None # name of the last layer; found if omitted
 )->nn.Module: # a copy; None if the network names the class without its output
     "`row_zeroed`, and lower where zero is the highest output"
@@ -105,7 +105,7 @@ def weight_controls(
 def compared(
     model:nn.Module, # before the cut; left as it was
     cut:Cut, # not applied
-    target, # class, or a tuple of several
+    target:int|tuple, # class, or a tuple of several
     loaders:dict, # name to loader
     controls:dict, # name to `Cut`, see `weight_controls`
     last:str # name of the last layer

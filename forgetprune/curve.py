@@ -22,9 +22,9 @@ from .watch import (both_kinds, class_accuracies, finite, logits_of, right_answe
 def naive_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
-    ks, # sizes, see `prune_curve`
+    ks:list, # sizes, see `prune_curve`
     dl, # batches of (x, y)
-    target # the class to forget, or a tuple of several
+    target:int|tuple # the class to forget, or a tuple of several
 )->pd.DataFrame: # as `prune_curve`
     "One copy of the model and one full evaluation per level"
     def at(k):
@@ -236,9 +236,9 @@ def _answers(cache, model, plan, progress):
 def prune_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
-    ks, # how many weights to cut: per layer (ints) or as a fraction of each layer (floats)
+    ks:list, # how many weights to cut: per layer (ints) or as a fraction of each layer (floats)
     dl, # batches of (x, y), or `CachedInputs`
-    target, # the class to forget, or a tuple of several
+    target:int|tuple, # the class to forget, or a tuple of several
     progress:bool=False # show a progress bar?
 )->pd.DataFrame: # columns k, target, retain (accuracies in 0..1), one row per entry of `ks`
     "Accuracy on the target and on all other classes as more and more of the largest scores are cut"

@@ -90,8 +90,8 @@ class Cut:
 
     @classmethod
     def take(cls,
-        model, # left as it is
-        indices, # layer name to flat indices, or to a mask shaped like its weight
+        model:nn.Module, # left as it is
+        indices:dict, # layer name to flat indices, or to a mask shaped like its weight
         **meta # noted in the cut
     ):
         "A cut of the weights at `indices`, with the values that they have in `model`"
@@ -297,7 +297,7 @@ def from_torch_prune(cls:Cut,
 
 # %% ../nbs/07_cut.ipynb #40eba0d6
 def check_size(
-    k # number or fraction of weights
+    k:int|float # number or fraction of weights
 ): # the same as a Python number
     "A size that can be cut: a whole number of weights, or a fraction of a layer"
     if isinstance(k, bool) or not (isinstance(k, (int, float)) or hasattr(k, 'item')):
@@ -313,7 +313,7 @@ def check_size(
 
 # %% ../nbs/07_cut.ipynb #397731b2
 def per_layer(
-    k, # number or fraction of weights
+    k:int|float, # number or fraction of weights
     n:int # weights of the layer
 )->int:
     "How many of `n` weights `k` means"
@@ -352,7 +352,7 @@ def largest(
     scores:dict, # layer name to one score per weight
     # weights per layer (int) or fraction of each layer (float); a layer with fewer weights is cut
     # whole
-    k,
+    k:int|float,
     **meta # noted in the cut
 )->Cut:
     "The cut of the k largest scores of each layer"

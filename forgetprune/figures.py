@@ -52,7 +52,7 @@ def figure_png(
 
 # %% ../nbs/00b_figures.ipynb #b33e9701
 def literal(
-    name # of a class, a block or a file
+    name:str # of a class, a block or a file
 )->str:
     "A name as matplotlib shows it letter by letter"
     return str(name).replace('$', r'\$')
@@ -75,14 +75,14 @@ _spare = [_look('#1b9e77', '-', 'X'), _look('#a63603', '--', '<'), _look('#e377c
           _look('#17becf', ':', '>'), _look('#7f7f00', '-', 'h'), _look('#08306b', '--', 'p')]
 
 def in_words(
-    name # of a line: that of a criterion, or any other
+    name:str # of a line: that of a criterion, or any other
 )->str:
     "Names of criteria as readers see them; other names as they are"
     if name not in looks: return str(name)
     return name.replace('_', ' ').replace('maav', 'MAAV').replace('ssd', 'SSD')
 
 def looks_of(
-    names # of the lines of a figure
+    names:list # of the lines of a figure
 )->dict: # name to marker, ls, color
     "How lines are drawn: known names as everywhere, others unlike those and each other"
     names = list(names)
@@ -285,7 +285,7 @@ new MutationObserver(say).observe(img, {{attributes: true}}); say() }})()</scrip
 
 def player(
     fig, # a matplotlib figure
-    draw, # draw(i) draws frame i into it
+    draw:callable, # draw(i) draws frame i into it
     n:int, # number of frames
     label:str, # what the slider moves along, for screen readers
     values:list=None # what to say at each frame, for the same; its number if omitted

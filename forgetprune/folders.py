@@ -127,13 +127,13 @@ def _loaders(parts, opened, device, seed, bs, **kw):
 
 # %% ../nbs/33b_folders.ipynb #f33b0012
 def folder_dls(
-    path, # folder with train/ and valid/ (or val/) and perhaps test/; or with the class folders
+    path:str|Path, # with train/ and valid/ (or val/) and perhaps test/; or with the class folders
     size:int=224, # height and width in pixels to which the middle of each picture is resized
     bs:int=64, # pictures per batch
     seed:int=0, # chooses the validation pictures, if there is no valid/; and the training order
     valid_pct:float=0.2, # share of each class that is kept for validation, if there is no valid/
     num_workers:int=0, # processes that read pictures beside this one
-    device=None # where batches go; fastai's default device if omitted
+    device:str|torch.device=None # where batches go; fastai's default device if omitted
 )->SplitDataLoaders: # `.train` (shuffled), `.valid`, and `.test` if there is a folder test/
     "Loaders of an image folder: not augmented, normalised by the statistics of ImageNet"
     for n,v in (('size', size), ('bs', bs)): whole(n, v, 1)
@@ -280,7 +280,7 @@ def _misfits(there, own):
 # %% ../nbs/33b_folders.ipynb #f33b0028
 def load_weights(
     model:nn.Module, # of the architecture that the file is of; changed in place
-    path # safetensors, or a PyTorch checkpoint: a state dict, alone or as is common
+    path:str|Path # safetensors, or a PyTorch checkpoint: a state dict, alone or as is common
 )->nn.Module: # the same, in evaluation mode
     "Put weights of a file into a network; nothing that stands in the file is run"
     there,inside = _tensors(path),unwrap(model)

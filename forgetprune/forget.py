@@ -95,7 +95,7 @@ def parts_of(
 
 def class_name(
     dls, # fastai `DataLoaders`, or names of classes
-    target # class, or a tuple of several
+    target:int|tuple # class, or a tuple of several
 )->str: # its name in the vocabulary, or its number
     "What class `target` is called"
     return class_label(target, vocab_of(dls))
@@ -127,8 +127,8 @@ def _silenced(learn, target, layers, shares, met, progress, how, most_rest):
 # %% ../nbs/12b_forget.ipynb #c87a4867
 def erasing(
     learn:Learner, # its model is changed once the result is there
-    target, # class to forget: its number, its name, or a list of several
-    layers=None, # see `layers.pick_layers`
+    target:int|str|list, # class to forget: its number, its name, or a list of several
+    layers:list|dict=None, # see `layers.pick_layers`
     goal:float=0.01, # highest accuracy on the target
     budget:float=0.003, # highest loss of accuracy on the other classes
     progress:bool=True, # show a progress bar?
@@ -177,7 +177,7 @@ class Shown:
     "A loader that shows how far it has been read"
     def __init__(self,
         dl, # any loader
-        display # show a progress bar?
+        display:bool # show a progress bar?
     ):
         self.dl,self.display = dl,display
     def __len__(self): return len(self.dl)
@@ -284,10 +284,10 @@ def asked(
     model:nn.Module, # a trained classifier, with one output per class
     train, # loader of training data, any: what to score by
     valid, # loader of validation data: what to choose the size of the cut by
-    target, # class to forget: its number, its name, or a list of several
+    target:int|str|list, # class to forget: its number, its name, or a list of several
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
-    vocab=None, # names of the classes; those that loaders or model know if omitted
+    vocab:list=None, # names of the classes; those that loaders or model know if omitted
     test=None, # loader of test data, which are only looked at
     progress:bool=True # show progress bars?
 )->Asked: # nothing has been read yet
@@ -309,14 +309,14 @@ def forget(
     model:nn.Module, # a trained classifier, with one output per class; cut in place
     train, # loader of training data, any: what to score by
     valid, # loader of validation data: what to choose the size of the cut by
-    target, # class to forget: its number, its name, or a list of several
-    k=None, # weights to cut per layer (int) or fraction of each layer (float); searched if omitted
+    target:int|str|list, # class to forget: its number, its name, or a list of several
+    k:int|float=None, # weights to cut per layer, or fraction of each layer; searched if omitted
     criterion='maav_difference', # a name in `criteria`, or any function like them
-    layers=None, # see `layers.pick_layers`; the deep inner layers if omitted
+    layers:list|dict=None, # see `layers.pick_layers`; the deep inner layers if omitted
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
     loss_func=F.cross_entropy, # of the training, for criteria that ask for it
-    vocab=None, # names of the classes; those that loaders or model know if omitted
+    vocab:list=None, # names of the classes; those that loaders or model know if omitted
     test=None, # loader of test data, which are only looked at
     progress:bool=True, # show progress bars?
     **kwargs # to the criterion
@@ -350,11 +350,11 @@ def _by_schedule(learn, criterion, target, k, layers, goal, budget, progress, kw
 @patch
 @torch.inference_mode(False)
 def forget(self:Learner, # noqa: F811 the function above stays what it is
-    target, # class to forget: its number, its name, or a list of several
-    k=None, # weights to cut per layer (int) or fraction of each layer (float); searched if omitted
+    target:int|str|list, # class to forget: its number, its name, or a list of several
+    k:int|float=None, # weights to cut per layer, or fraction of each layer; searched if omitted
     # a name in `criteria` or `schedules`, or any function like the criteria
     criterion='maav_difference',
-    layers=None, # see `layers.pick_layers`; the deep inner layers if omitted
+    layers:list|dict=None, # see `layers.pick_layers`; the deep inner layers if omitted
     goal:float=None, # highest accuracy on the target, in 0..1; chance if omitted
     budget:float=0.01, # highest loss of accuracy on the other classes, in 0..1
     progress:bool=True, # show progress bars?

@@ -74,10 +74,10 @@ def _way(learn, target, make, progress):
 
 def get_golds(
     learn:Learner, # left as it was
-    target, # class to leave out
-    make=None, # function of `DataLoaders` without the class, returns a trained model or Learner
+    target:int, # class to leave out
+    make:callable=None, # of `DataLoaders` without the class, returns a trained model or Learner
     progress:bool=True, # show the progress of trainings?
-    check=None # called with each gold and its number (from 0) once it is there, to refuse it
+    check:callable=None # called with each gold and its number (from 0), to refuse it
 )->list: # of modules
     "Three networks trained as `learn` was, without the class"
     one,res = _way(learn, target, make, progress),[]
@@ -90,7 +90,7 @@ def get_golds(
 
 def kept_golds(
     learn:Learner, # that golds were trained for
-    target # class that they never saw
+    target:int # class that they never saw
 )->list: # of modules, fewer than three if a training was stopped; to be handed in as `gold`
     "Golds that were trained for this Learner last, while it lives"
     return list(_kept.get(learn, {}).get(class_numbers(target, vocab_of(learn.dls)), []))

@@ -35,7 +35,7 @@ def is_json(
 
 # %% ../nbs/30_grids.ipynb #cf7f5e59
 def as_text(
-    what, # the argument that they are of, for the error
+    what:str, # the argument that they are of, for the error
     /,
     **parts # values by their names
 ): # JSON, its keys sorted
@@ -98,7 +98,7 @@ def _all_combinations(grid):
 def cells_of(
     # dict of name to list of values, of which all combinations are meant; or a list of dicts, one
     # per cell
-    grid,
+    grid:dict|list,
     seeds=(0,) # numbers, or how many of them (0, 1, ...)
 )->list: # of dicts, each with a `seed`
     "All runs that a grid asks for, each once"
@@ -123,7 +123,7 @@ def cells_of(
 
 # %% ../nbs/30_grids.ipynb #609598e5
 def check_cells(
-    fn, # the function that would be called
+    fn:callable, # the function that would be called
     cells:list # from `cells_of`
 ):
     "Refuse cells with arguments that `fn` does not take, before anything runs"
@@ -165,7 +165,7 @@ def _check_config(path, c):
 
 # %% ../nbs/30_grids.ipynb #f0e353a1
 def read_config(
-    path # of a TOML file
+    path:str|Path # of a TOML file
 )->dict: # experiment, seeds, grid (name to list of values), name
     "A sweep as a file says it"
     c = _read_toml(path)

@@ -15,12 +15,12 @@ class Linear:
     spatial = False # does one weight look at many places of one input?
     unit_dim = 0 # along which dimension of the weight units are numbered
     def __init__(self,
-        layer # the module that is spoken of; nothing is changed in it
+        layer:nn.Module # the module that is spoken of; nothing is changed in it
     ):
         self.layer = layer
     @staticmethod
     def fits(
-        m # any module
+        m:nn.Module # any module
     ):
         "Is it an `nn.Linear`?"
         return isinstance(m, nn.Linear)
@@ -37,41 +37,41 @@ class Linear:
         "How many inputs the layer takes in"
         return self.layer.weight.shape[1-self.unit_dim]
     def rows(self,
-        t=None # a tensor like the weight; the weight itself if omitted
+        t:torch.Tensor=None # a tensor like the weight; the weight itself if omitted
     ):
         "A tensor like the weight as (units, inputs); a view"
         return self.layer.weight if t is None else t
     def looks(self,
-        x # inputs, shape (n, ..., inputs)
+        x:torch.Tensor # inputs, shape (n, ..., inputs)
     ):
         "Sum over positions of what each weight sees of `x`, shape (n, inputs); number of positions"
         x = x.reshape(len(x), -1, x.shape[-1])
         return x.sum(1), x.shape[1]
     def like_weight(self,
-        v # shape (inputs,)
+        v:torch.Tensor # shape (inputs,)
     ):
         "One number per input, as a tensor that multiplies the weight"
         return v[None]
     def sums(self,
-        t, # a tensor like the weight
+        t:torch.Tensor, # a tensor like the weight
         units=True # per unit? Else per input
     ):
         "A tensor like the weight, summed up per unit or per input"
         return self.rows(t).sum(1 if units else 0)
     def outer(self,
-        d, # one number per unit, item and position: shaped like what the layer hands on
-        x # inputs
+        d:torch.Tensor, # one number per unit, item and position, as the layer hands them on
+        x:torch.Tensor # inputs
     ):
         "Sum over items and positions of d_i x_j, shaped like the weight"
         return d.flatten(0, -2).T @ x.flatten(0, -2)
     def example(self,
         size, # not used
-        g # of random numbers, on the CPU
+        g:torch.Generator # of random numbers, on the CPU
     ):
         "Two made-up inputs"
         return torch.randn(2, self.rows().shape[1], generator=g).to(self.layer.weight.dtype)
     def places(self,
-        i, # numbers of units, or of inputs
+        i:torch.Tensor, # numbers of units, or of inputs
         units=True # of units? Else of inputs
     ):
         "Flat numbers of the weights of some units, or of those that meet some inputs"
@@ -79,14 +79,14 @@ class Linear:
         dim = self.unit_dim if units else 1-self.unit_dim
         return torch.arange(w.numel()).view(w.shape).index_select(dim, i).flatten()
     def draw(self,
-        shape, # of the values
-        fan_in, # inputs of the layer
-        g # of random numbers, on the CPU
+        shape:tuple, # of the values
+        fan_in:int, # inputs of the layer
+        g:torch.Generator # of random numbers, on the CPU
     ):
         "New values as PyTorch draws them for a new layer"
         return (2*torch.rand(shape, generator=g)-1)/fan_in**0.5
     def smaller(self,
-        keep, # numbers of the units that stay, or of the inputs
+        keep:torch.Tensor, # numbers of the units that stay, or of the inputs
         units=True # of units? Else of inputs
     ):
         "A copy of the layer with some of its units, or of its inputs"
@@ -110,27 +110,27 @@ class Conv1D(Linear):
     sizes = 'nf','nx'
     @staticmethod
     def fits(
-        m # any module
+        m:nn.Module # any module
     ):
         "Is it such a layer? Told by its name, since Transformers need not be installed"
         return type(m).__name__=='Conv1D' and hasattr(m, 'nf')
     def rows(self,
-        t=None # see `Linear.rows`
+        t:torch.Tensor=None # see `Linear.rows`
     ):
         return (self.layer.weight if t is None else t).T
     def like_weight(self,
-        v # shape (inputs,)
+        v:torch.Tensor # shape (inputs,)
     ):
         return v[:,None]
     def outer(self,
-        d, # see `Linear.outer`
-        x # inputs
+        d:torch.Tensor, # see `Linear.outer`
+        x:torch.Tensor # inputs
     ):
         return x.flatten(0, -2).T @ d.flatten(0, -2)
     def draw(self,
-        shape, # of the values
+        shape:tuple, # of the values
         fan_in, # not used
-        g # of random numbers, on the CPU
+        g:torch.Generator # of random numbers, on the CPU
     ):
         "New values as Transformers draws them for a new layer: N(0, 0.02^2), biases zero"
         return torch.randn(shape, generator=g)*(0.02 if len(shape) > 1 else 0.)
@@ -142,7 +142,7 @@ class Conv2d(Linear):
     sizes = 'out_channels','in_channels'
     @staticmethod
     def fits(
-        m # any module
+        m:nn.Module # any module
     ):
         "Is it an `nn.Conv2d`?"
         return isinstance(m, nn.Conv2d)
@@ -155,12 +155,12 @@ class Conv2d(Linear):
         mode = 'constant' if l.padding_mode=='zeros' else l.padding_mode
         return F.pad(x, l._reversed_padding_repeated_twice, mode=mode)
     def rows(self,
-        t=None # see `Linear.rows`
+        t:torch.Tensor=None # see `Linear.rows`
     ):
         "A tensor like the weight as (units, weights of a filter); a view"
         return (self.layer.weight if t is None else t).flatten(1)
     def looks(self,
-        x # images, shape (n, channels, height, width)
+        x:torch.Tensor # images, shape (n, channels, height, width)
     ):
         "Sum over positions of what each weight of a filter sees of `x`; number of positions"
         x = self._padded(x)
@@ -174,33 +174,33 @@ class Conv2d(Linear):
         n = (x.shape[dim-2]-d*(k-1)-1)//s+1
         return n, [slice(i*d, i*d+s*(n-1)+1, s) for i in range(k)]
     def like_weight(self,
-        v # shape (channels times weights of a filter per channel,), as `looks` gives a row
+        v:torch.Tensor # shape (channels × weights of a filter,), as `looks` gives a row
     ):
         "One number per weight of a filter, as a tensor that multiplies the weight"
         g,(o,*k) = self.layer.groups,self.layer.weight.shape
         return v.view(g, 1, *k).expand(g, o//g, *k).reshape(o, *k)
     def sums(self,
-        t, # a tensor like the weight
+        t:torch.Tensor, # a tensor like the weight
         units=True # per unit? Else per channel that is taken in
     ):
         if units: return super().sums(t)
         g = self.layer.groups
         return t.reshape(g, t.shape[0]//g, t.shape[1], -1).sum((1, 3)).flatten()
     def outer(self,
-        d, # see `Linear.outer`
-        x # images
+        d:torch.Tensor, # see `Linear.outer`
+        x:torch.Tensor # images
     ):
         l = self.layer
         return nn.grad.conv2d_weight(self._padded(x), l.weight.shape, d, l.stride, 0, l.dilation,
                                      l.groups)
     def example(self,
         size, # side of square images, or (height, width)
-        g # of random numbers, on the CPU
+        g:torch.Generator # of random numbers, on the CPU
     ):
         size = size if isinstance(size, (tuple, list)) else (size, size)
         return torch.rand(2, self.layer.in_channels, *size, generator=g)
     def places(self,
-        i, # numbers of units, or of channels that are taken in
+        i:torch.Tensor, # numbers of units, or of channels that are taken in
         units=True # of units? Else of those channels
     ):
         w,g = self.layer.weight,self.layer.groups
@@ -209,7 +209,7 @@ class Conv2d(Linear):
         per = w.shape[1] # inputs of a group
         return every[i//per,:,i%per].flatten()
     def smaller(self,
-        keep, # numbers of the units that stay, or of the channels that are taken in
+        keep:torch.Tensor, # numbers of the units that stay, or of the channels that are taken in
         units=True # of units? Else of those channels
     ):
         if self.layer.groups==1: return super().smaller(keep, units)

@@ -144,7 +144,7 @@ def _made_of(model, make):
 # %% ../nbs/03_layers.ipynb #c19f0003
 def dry_run(
     model:nn.Module, # left as it was
-    watcher, # made for each try: watcher(names of tensors by their id, inputs), a context
+    watcher:callable, # made for each try: watcher(names of tensors by their id, inputs), a context
     given # inputs, of which the first that the model runs on is taken
 )->tuple: # (the watcher, what came out)
     "Run `model` on shapes only, or with numbers if it has to be, under a watcher"
@@ -230,7 +230,7 @@ def default_layers(
 # %% ../nbs/03_layers.ipynb #0e87d1ee
 def pick_layers(
     model:nn.Module, # any model
-    layers=None, # names, or a dict of name to module; `default_layers(model)` if omitted
+    layers:dict=None, # names, or a dict of name to module; `default_layers(model)` if omitted
     there:LayersOf=None # what `layers_of(model)` found, if it is known
 )->dict: # name to module
     "The layers meant by `layers`, checked against those that `model` has"

@@ -92,8 +92,8 @@ def neuron_scores(
 # %% ../nbs/19_language_models.ipynb #eefbb316
 def perplexity_curve(
     model:nn.Module, # left as it was
-    cut_at, # cut_at(k) gives the `Cut` of size k, whatever k means
-    ks, # sizes
+    cut_at:callable, # cut_at(k) gives the `Cut` of size k, whatever k means
+    ks:list, # sizes
     target, # batches of the text to forget, see `perplexity`
     rest, # batches of the text to keep
     progress:bool=False # show a progress bar?
@@ -197,7 +197,7 @@ class ForgottenText:
 # %% ../nbs/19_language_models.ipynb #1bf1e642
 def body_or(
     model:nn.Module, # any language model
-    layers=None # see `layers.pick_layers`; `body_layers(model)` if omitted
+    layers:list|dict=None # see `layers.pick_layers`; `body_layers(model)` if omitted
 )->dict: # name to module
     "The layers asked for, with a word if they are not in the body"
     body = body_layers(model)
@@ -258,7 +258,7 @@ def forget_text(
     # 'neurons', or a name in `criteria` (single weights), or a function like them
     criterion='neurons',
     budget:float=0.1, # by what share the perplexity on the rest may rise
-    layers=None, # for weights: see `layers.pick_layers`; `body_layers(model)` if omitted
+    layers:list|dict=None, # for weights: see `layers.pick_layers`; `body_layers(model)` if omitted
     # halvings of the interval in which the size is searched, on a logarithmic scale; ten find it to
     # a hundredth
     looks:int=10,
@@ -316,7 +316,7 @@ def relearn_text(
     rest:torch.Tensor, # tokens of the other text
     look, # batches of the target to look at, see `text_pieces`
     goal:float, # perplexity on `look` at which it counts as relearned
-    cut=None, # a `Cut` to be held at zero meanwhile
+    cut:Cut=None, # a `Cut` to be held at zero meanwhile
     context:int=48, # tokens per piece
     bs:int=4, # pieces of each text per step; few and small steps tell cuts apart
     lr:float=3e-4, # of Adam
@@ -355,7 +355,7 @@ def streamed(
     model:nn.Module, # left as it was
     target, # batches of the text (or class) to forget
     rest, # batches of what to keep
-    layers=None # see `layers.pick_layers`; `body_layers(model)` if omitted
+    layers:list|dict=None # see `layers.pick_layers`; `body_layers(model)` if omitted
 )->Streamed: # can stand wherever scores can
     "The MAAV difference of a large model"
     return Streamed(two_means(model, target, rest, body_or(model, layers)))

@@ -155,7 +155,7 @@ def _read(dl):
 # %% ../nbs/01b_loaders.ipynb #a69ac91e
 def batches(
     dl, # any loader: of tuples, tensors or dicts with `labels`
-    device=None, # where its tensors go; where they are if omitted
+    device:str|torch.device=None, # where its tensors go; where they are if omitted
     model=None # for which the batches are, see `shifts_labels`
 ): # yields (inputs: a tensor, a tuple of tensors, or a dict of arguments; classes, or None)
     "What a loader holds, batch by batch, as plain tensors"

@@ -45,8 +45,8 @@ _acts = {'relu': F.relu, 'gelu': F.gelu, 'silu': F.silu}
 class FeedForward(nn.Module):
     "`down(act(up(x)))`, or `down(act(gate(x)) * up(x))`"
     def __init__(self,
-        d_model, # width of the residual stream
-        d_ff, # neurons
+        d_model:int, # width of the residual stream
+        d_ff:int, # neurons
         act='relu', # 'relu', 'gelu' or 'silu'
         gated=False, # does a second matrix, activated, multiply what the first one gives?
         bias=True # do the matrices have biases?
@@ -64,8 +64,8 @@ class FeedForward(nn.Module):
 class SelfAttention(nn.Module):
     "Multi-head self-attention over all positions, or over earlier ones only if `causal`"
     def __init__(self,
-        d_model, # width of the residual stream
-        n_heads, # attention heads, a divisor of `d_model`
+        d_model:int, # width of the residual stream
+        n_heads:int, # attention heads, a divisor of `d_model`
         causal=False # may a position see no later ones?
     ):
         super().__init__()
@@ -81,8 +81,8 @@ class SelfAttention(nn.Module):
 class Block(nn.Module):
     "One pre-LN layer: attention, then the feed-forward block, each added to its input"
     def __init__(self,
-        d_model, # width of the residual stream
-        n_heads, # attention heads, a divisor of `d_model`
+        d_model:int, # width of the residual stream
+        n_heads:int, # attention heads, a divisor of `d_model`
         causal=False, # may a position see no later ones?
         **ff # to `FeedForward`
     ):
@@ -128,7 +128,7 @@ class Encoder(nn.Module):
 
 # %% ../nbs/02_networks.ipynb #c0de0201
 def tensor_bytes(
-    t # a tensor
+    t:torch.Tensor # a tensor
 ): # what a hash can take
     "The contents of a tensor, whatever its type; beside them a hash needs its type and shape"
     flat = t.detach().cpu().contiguous().flatten()

@@ -106,7 +106,7 @@ def _level(o, o0, y, t, target):
 def output_curve(
     model:nn.Module, # left as it was
     scores:dict, # layer name to one score per weight
-    ks, # numbers of weights to cut per layer (ints) or fractions (floats)
+    ks:list, # numbers of weights to cut per layer (ints) or fractions (floats)
     dl, # batches of (x, y) in a fixed order
     target:int, # the class to forget
     softmax:bool=False # see `watch.outputs_on`
@@ -234,7 +234,7 @@ def first_move(
 # %% ../nbs/13_output_values.ipynb #e1c1f698
 def centred(
     outputs:torch.Tensor, # shape (items, classes)
-    loss_func=None # squared error (or if omitted) fixes where outputs lie; cross-entropy does not
+    loss_func:callable=None # squared error (or if omitted) fixes where outputs lie; others do not
 )->torch.Tensor: # the same shape
     "Outputs less their mean over classes, to compare networks; squared error: as they are"
     return outputs if is_squared(loss_func) else outputs-outputs.mean(1, keepdim=True)
@@ -246,7 +246,7 @@ def over_suppression(
     base, # those before forgetting, or the mean output that knowing the class would give
     target:int, # the class
     limit:float=0.1, # how far beyond gold is too far, as a share of the way from `base` to `gold`
-    loss_func=None # see `centred`
+    loss_func:callable=None # see `centred`
     # own (mean output), gold, base, beyond (0 is gold, -1 is base), se (of `beyond`), limit,
     # flagged
 )->dict:

@@ -27,7 +27,7 @@ def changed_pictures(
     dl, # batches of (x, y) in a fixed order
     before, # from `answers_to`
     after, # likewise
-    vocab, # class names
+    vocab:list, # class names
     of:str, # what the pictures are, in the plural, for the caption
     most:int=_most_pictures # pictures that are shown, at most
 ): # a list of one part of a page, or an empty one

@@ -58,7 +58,7 @@ class GradualPruning(TrainingCallback):
         self.ffns,self.count = ffns(self.learn.model, self.example),0
         self.gone = {f.name: torch.zeros(len(f), dtype=torch.bool) for f in self.ffns}
     def share(self,
-        step # how many training steps were made
+        step:int # how many training steps were made
     ):
         "Share of the neurons that is gone after `step` steps (Zhu and Gupta 2017)"
         t = min(max((step-self.start)/(self.end-self.start), 0.), 1.)
@@ -88,7 +88,7 @@ class GradualPruning(TrainingCallback):
         return gone.get(ffn.name, torch.zeros(len(ffn), dtype=torch.bool))
     def let_go(self,
         ffn, # a feed-forward block, see `blocks.FFN`
-        neurons # their numbers
+        neurons:torch.Tensor # their numbers
     ):
         "These neurons are not gone any more"
         if ffn.name in vars(self).get('gone', {}): self.gone[ffn.name][neurons] = False

@@ -18,7 +18,7 @@ from .watch import feed, logits_of, watching
 
 # %% ../nbs/18_reading.ipynb #72bc99ee
 def tokens_of(
-    name, # of the argument, for the error
+    name:str, # of the argument, for the error
     t # what was given
 ): # a tensor
     "Numbers of tokens as a tensor"
@@ -31,7 +31,7 @@ def tokens_of(
     return t
 
 def need_batches(
-    name, # of the argument, for the error
+    name:str, # of the argument, for the error
     dl # what was given
 ):
     "Refuse tokens where batches are needed"
@@ -48,7 +48,7 @@ def text_pieces(
     n:int=None, # random pieces; all that fit, one after the other, if omitted
     bs:int=32, # pieces per batch
     seed:int=0, # of the random pieces
-    device=None # where the pieces are kept; that of `tokens` if omitted
+    device:str|torch.device=None # where the pieces are kept; that of `tokens` if omitted
 )->TensorDL: # of (x, y): shapes (bs, context); y is the next token, -100 at the end of a piece
     "Pieces of a text for a causal language model"
     tokens = tokens_of('tokens', tokens)
@@ -78,7 +78,7 @@ def lm_loss(
 
 # %% ../nbs/18_reading.ipynb #0427f5fb
 def read(
-    model, # a language model
+    model:nn.Module, # a language model
     x # tokens, shape (batch, time), or a dict of arguments
 ):
     "What `model` makes of `x`; an error says why it cannot"
@@ -212,7 +212,7 @@ def token_mass(
 
 # %% ../nbs/18_reading.ipynb #17e65862
 def need_causal(
-    model # any model
+    model:nn.Module # any model
 ):
     "Refuse models that read a masked text, or that have an encoder and a decoder"
     m = unwrap(model)

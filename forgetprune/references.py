@@ -54,7 +54,7 @@ def _weights_of(net): return {n: t.shape for n,t in unwrap(net).state_dict().ite
 
 def same_shapes(
     model:nn.Module, # the subject
-    others, # pairs of a name and a module
+    others:list, # pairs of a name and a module
     x:torch.Tensor # a few items
 )->int: # how many outputs they have
     "Refuse networks that are not made like `model`"
@@ -137,7 +137,7 @@ def check_audit(
 
 def one_class(
     learn:Learner, # for its vocabulary
-    target # number or name of a class
+    target:int|str # number or name of a class
 )->int: # its number
     "The class that is judged; several are refused"
     res = class_numbers(target, vocab_of(learn.dls))
@@ -183,7 +183,7 @@ def _measured(learn, target, nets, data, new, progress, how):
 # %% ../nbs/14h_references.ipynb #a18g0003
 def references(
     learn:Learner, # for its data, its loss and its architecture; left as it was
-    target, # the class that was to be forgotten: its number or its name
+    target:int|str, # the class that was to be forgotten: its number or its name
     gold=None, # see `audit`
     before:nn.Module=None, # the network as it was, for the controls
     dl=None, # batches (x, y) to judge on; the test set, else the validation set, if omitted
@@ -191,7 +191,7 @@ def references(
     most:int=20_000, # images of the class after which relearning gives up, see `audit`
     seed:int=0, # of all that is random here
     new:tuple=None, # a class that no network has seen, see `audit`
-    make=None, # see `audit`
+    make:callable=None, # see `audit`
     progress:bool=True, # show a progress bar?
     n_look:int=None # see `audit`
 )->References:

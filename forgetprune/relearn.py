@@ -27,8 +27,8 @@ most_looked_at = 500 # images of the class, evenly spread
 usual_growth = 1.1 # how much more of the class is to be seen before the next look
 
 def check_lesson(
-    goal, # accuracy to be reached
-    most, # images of the class after which to give up
+    goal:float, # accuracy to be reached
+    most:int, # images of the class after which to give up
     bs=1, # images per step
     n_look=most_looked_at, # images at a look
     growth=usual_growth # between two looks
@@ -55,7 +55,7 @@ def how_to_look(
 
 # %% ../nbs/14_relearning.ipynb #88fa50f6
 def look_dl(
-    learn, # a fastai `Learner`
+    learn:Learner, # a fastai `Learner`
     dl=None # any loader; the test set, else the validation set, if omitted
 ): # a loader
     "What networks are judged on: `dl`, the test set, else the validation set"

@@ -192,7 +192,7 @@ _bars = (('as trained', dict(color=looks['as trained']['color'], hatch='//')),
 def plot_answers(
     before, # counts from `outputs.answer_counts`
     after, # likewise
-    vocab, # class names
+    vocab:list, # class names
     title:str='' # above the figure
 ): # a matplotlib figure
     "Two bars per class: how often it is named, before and after"

@@ -24,7 +24,7 @@ from .training import TrainingCallback, told
 _digest = 64 # characters of a checksum, before what it is the checksum of
 
 def save_checkpoint(
-    path, # of the file
+    path:str|Path, # of the file
     state:dict # of tensors, numbers, strings, lists and dicts
 ):
     "Write a checkpoint with its checksum, whole or not at all"
@@ -36,7 +36,7 @@ def save_checkpoint(
 
 # %% ../nbs/31_resume.ipynb #9ee3ea64
 def load_checkpoint(
-    path # of the file
+    path:str|Path # of the file
 )->dict: # its tensors on the CPU
     "Read a checkpoint; ValueError if it is not whole"
     data = Path(path).read_bytes()
@@ -50,7 +50,7 @@ def load_checkpoint(
 
 # %% ../nbs/31_resume.ipynb #ecc06783
 def checkpoints(
-    folder # where they are
+    folder:str|Path # where they are
 )->list: # of paths, oldest first
     "Checkpoints in a folder"
     is_one = lambda f: re.fullmatch(r'checkpoint-\d{8}\.pt', f.name) and f.is_file()
@@ -67,7 +67,7 @@ def _same_config(folder, was, config):
 
 # %% ../nbs/31_resume.ipynb #41d8a720
 def last_checkpoint(
-    folder, # where they are
+    folder:str|Path, # where they are
     config:dict=None # of the run that is to go on; ValueError if the checkpoint is of another
 )->dict: # the newest that is whole
     "The checkpoint to go on from"
@@ -229,7 +229,7 @@ class Checkpoints(TrainingCallback):
     "Saves all of a training every so many steps, and goes on from a checkpoint"
     order = 1000 # the last: what others do after a batch is saved with it
     def __init__(self,
-        folder, # where checkpoints are kept, the last two of them
+        folder:str|Path, # where checkpoints are kept, the last two of them
         every:int=200, # training steps
         config:dict=None, # of the run, saved along
         resume:dict=None # a checkpoint to go on from, see `last_checkpoint`

@@ -39,7 +39,7 @@ def maav_ratio(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
     rest, # batches of the other classes
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     damp:float=0.1 # see `class_ratio`
 )->dict: # layer name to one score per weight
     "|w| mean|x| on `target` / mean|x| on `rest`"
@@ -62,8 +62,8 @@ def gradient_moments(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y)
     layers:dict, # name to module
-    objective, # objective(outputs, y, x): a sum over the items of what is differentiated
-    f # applied to both factors: identity, abs or square
+    objective:callable, # objective(outputs, y, x): a sum over the items of what is differentiated
+    f:callable # applied to both factors: identity, abs or square
 )->tuple: # (dict of layer name to the sum over samples, number of items)
     "Sum over items of f(d objective / d unit) f(input), one number per weight"
     sums,n = {},0
@@ -84,17 +84,17 @@ def gradient_moments(
 
 # %% ../nbs/11b_rivals.ipynb #a70cea23
 def mean_moments(
-    model, # left as it was found
+    model:nn.Module, # left as it was found
     dl, # batches of (x, y)
-    layers, # name to module
-    objective, # objective(outputs, y, x): a sum over the items of what is differentiated
-    f # applied to both factors: identity, abs or square
+    layers:dict, # name to module
+    objective:callable, # objective(outputs, y, x): a sum over the items of what is differentiated
+    f:callable # applied to both factors: identity, abs or square
 )->dict: # layer name to one number per weight
     "`gradient_moments` as means over the items"
     sums,n = gradient_moments(model, dl, layers, objective, f)
     return {k: s/n for k,s in sums.items()}
 
-def summed(loss_func): # objective(outputs, y, x)
+def summed(loss_func:callable): # objective(outputs, y, x)
     "The losses of all items of a batch, added up"
     return lambda out,y,x: item_losses(loss_func, logits_of(out), y).sum()
 
@@ -103,7 +103,7 @@ def taylor(
     model:nn.Module, # trained; left unchanged
     target, # batches (x, y) of the class to forget
     rest, # batches (x, y) of the other classes
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     loss_func=F.cross_entropy # any loss, see `training.item_losses`
 )->dict: # layer name to one score per weight
     "Mean |w dL/dw| over items, target minus rest (first-order Taylor, Molchanov et al. 2019)"
@@ -117,7 +117,7 @@ def ssd(
     model:nn.Module, # trained; left unchanged
     target, # batches (x, y) of the class to forget
     rest, # batches (x, y) of the other classes
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     loss_func=F.cross_entropy # any loss, see `training.item_losses`
 )->dict: # layer name to one score per weight
     "Mean squared gradient on `target` over that on all data (SSD's importance, Foster et al. 2024)"
@@ -145,7 +145,7 @@ def margin(
     model:nn.Module, # trained; left unchanged
     target, # batches (x, y) of the class to forget
     rest=None, # not used
-    layers=None # see `layers.pick_layers`
+    layers:list|dict=None # see `layers.pick_layers`
 )->dict: # layer name to one score per weight
     "w E[x d(own output - mean of the others)/dz] on `target`"
     layers = pick_layers(unwrap(model), layers)
@@ -168,7 +168,7 @@ def output_aware(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
     rest, # batches of the other classes
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     seed:int=0 # of the random signs
 )->dict: # layer name to one score per weight
     "|w| (sqrt B_t - sqrt B_r), B = E[x^2 sum_o (do/dz)^2], by random signs (Hutchinson)"
@@ -187,7 +187,7 @@ def get_scores(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
     rest, # batches of the other classes
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     **kwargs # passed on; `loss_func` and `seed` only if the criterion takes them
 )->dict: # layer name to one score per weight
     "Scores by any criterion"

@@ -24,7 +24,7 @@ run_files = ('report.html', 'curve.csv', 'curve.png', 'answers.png', 'cut.safete
 
 def digest(
     result:dict, # of a run, as plain values
-    but # keys that are left out
+    but:list # keys that are left out
 )->str: # 16 hexadecimal digits
     "A checksum of what a result says"
     said = {k: v for k,v in result.items() if k not in but}
@@ -58,7 +58,7 @@ def _is_of(f, result):
 
 # %% ../nbs/33a_runs.ipynb #d0a00007
 def read_object(
-    path # of a JSON file
+    path:str|Path # of a JSON file
 )->dict:
     "The object in a JSON file; ValueError if it is anything else"
     try: found = json.loads(Path(path).read_bytes())
@@ -142,7 +142,7 @@ _least = 2**20 # bytes of the disk, without which no run is begun
 class RunFolder:
     "A folder that this process alone writes to"
     def __init__(self,
-        folder, # made if it is not there
+        folder:str|Path, # made if it is not there
         option='--out' # that named it, for errors
     ):
         self.folder,self.said = Path(folder),f'{option} {folder}'
@@ -180,7 +180,7 @@ class RunFolder:
 # %% ../nbs/33a_runs.ipynb #d0a0000e
 @contextmanager
 def run_folder(
-    out, # a folder, or None
+    out:str|Path, # a folder, or None
     option:str='--out' # that named it, for errors
 ): # a `RunFolder`, or None
     "A folder of this process alone, while it works"
@@ -227,7 +227,7 @@ def check_free(self:RunFolder,
 # %% ../nbs/33a_runs.ipynb #d0a0010f
 @contextmanager
 def new_run(
-    out, # a folder, or None
+    out:str|Path, # a folder, or None
     force:bool=False # may a run that is there be replaced?
 ): # a `RunFolder`, or None
     "A folder for a new run of this process alone"

@@ -21,15 +21,15 @@ from .watch import feed, not_finite, padding_of, watching
 class ClassMeans:
     "Mean |x| by layer: `means[name]` has shape (classes, inputs), `counts[name]` (classes,)"
     def __init__(self,
-        layers, # layer name to module
-        sums, # layer name to sums of |x| over items and positions, shape (classes, inputs)
-        counts # layer name to how many there were, shape (classes,)
+        layers:dict, # layer name to module
+        sums:dict, # layer name to sums of |x| over items and positions, shape (classes, inputs)
+        counts:dict # layer name to how many there were, shape (classes,)
     ):
         self.layers,self.counts = layers,counts
         self.means = {n: s/counts[n].clamp(min=1)[:,None] for n,s in sums.items()}
 
     def of(self,
-        c # a class, or a tuple of several
+        c:int|tuple # a class, or a tuple of several
     ):
         "Per layer: mean |x| on class `c`, or on several together, and on all others together"
         res,at = {},list(c) if isinstance(c, tuple) else [c]
@@ -144,7 +144,7 @@ class _ByClass:
 def class_means(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y), of any loader
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     c:int=None, # number of classes; as many as there are if omitted; 0: all items in one class
     progress:bool=False # show a progress bar?
 )->ClassMeans:
@@ -188,7 +188,7 @@ def two_means(
     model:nn.Module, # left as it was found
     target, # batches of the class
     rest, # batches of the other classes
-    layers=None # see `layers.pick_layers`
+    layers:list|dict=None # see `layers.pick_layers`
 )->ClassMeans: # class 0 is the target, 1 the rest
     "Class means of two loaders; one pass if they are parts of one, see `classes.class_split`"
     layers = pick_layers(unwrap(model), layers)
@@ -206,7 +206,7 @@ def maav_difference(
     model:nn.Module, # trained; left unchanged
     target, # batches of the class to forget
     rest, # batches of the other classes
-    layers=None # see `layers.pick_layers`
+    layers:list|dict=None # see `layers.pick_layers`
 )->dict: # layer name to one score per weight, shaped like it
     "Mean |w x| on `target` minus on `rest` (the criterion of the first series)"
     return class_difference(two_means(model, target, rest, layers), 0)
@@ -216,7 +216,7 @@ def magnitude(
     model:nn.Module, # left unchanged
     target=None, # not used
     rest=None, # not used
-    layers=None # see `layers.pick_layers`
+    layers:list|dict=None # see `layers.pick_layers`
 )->dict: # layer name to one score per weight
     "|w|: the largest weights, whoever they serve (a control)"
     return {n: l.weight.detach().abs() for n,l in pick_layers(unwrap(model), layers).items()}
@@ -226,7 +226,7 @@ def random_scores(
     model:nn.Module, # left unchanged
     target=None, # not used
     rest=None, # not used
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     seed:int=0 # same seed, same scores
 )->dict: # layer name to one score per weight
     "Uniform noise (a control)"

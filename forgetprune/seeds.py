@@ -59,7 +59,7 @@ def _as_list(v): return [v] if isinstance(v, str) else v if v is None else list(
 # %% ../nbs/30c_over_seeds.ipynb #1f36bd2f
 def over_seeds(
     df:pd.DataFrame, # from `sweep`; rows that failed are left out
-    by, # column or columns that tell cells apart
+    by:str|list, # column or columns that tell cells apart
     values=None, # columns to sum up; all other columns of numbers if omitted
     level:float=0.95 # of the interval
     # one row per cell and value: n, mean, sd, low, high (of the confidence interval of the mean)

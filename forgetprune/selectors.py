@@ -46,7 +46,7 @@ class Activity:
     def _told(self, module, inputs, named, output):
         self(module, (*inputs, *named.values()), output)
     def forget(self,
-        i # their numbers
+        i:torch.Tensor # their numbers
     ):
         "Start anew for neurons `i`"
         i = i.to(self.age.device)

@@ -69,7 +69,7 @@ def silencing_cut(
     target, # batches of the class to silence
     rest, # batches of the other classes
     share:float=0.95, # share of the units of each layer that are silenced, 0 to 1
-    layers=None, # see `layers.pick_layers`
+    layers:list|dict=None, # see `layers.pick_layers`
     seed:int=None # silence units at random instead (a control)
 )->Cut: # not applied
     "Cut the positive incoming weights of the units that are most specific to the class"

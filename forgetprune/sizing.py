@@ -56,7 +56,7 @@ def _edge(curve, goal, floor):
 
 # %% ../nbs/08b_sizing.ipynb #e911e76f
 def search_size(
-    look, # from levels (ints) to a curve: columns `k`, `target`, `retain`, a row per level
+    look:callable, # from levels (ints) to a curve: columns `k`, `target`, `retain`, a row per level
     most:int, # the highest level
     goal:float, # highest acceptable accuracy on the target
     budget:float, # highest acceptable loss of accuracy on the other classes
@@ -88,7 +88,7 @@ def search_k(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
     dl, # validation batches of (x, y), or `CachedInputs`
-    target, # class to forget, or a tuple of several
+    target:int|tuple, # class to forget, or a tuple of several
     goal:float, # highest acceptable accuracy on the target, in 0..1
     budget:float, # highest acceptable loss of accuracy on the other classes, in 0..1
     progress:bool=False # show progress bars?
@@ -104,7 +104,7 @@ def smallest_cut(
     model:nn.Module, # left unchanged
     scores:dict, # layer name to one score per weight
     dl, # validation batches of (x, y), or `CachedInputs`
-    target, # class to forget, or a tuple of several
+    target:int|tuple, # class to forget, or a tuple of several
     goal:float=0.01, # highest acceptable accuracy on the target
     budget:float=1., # highest acceptable loss of accuracy on the other classes; 1: any
     **meta # what the cut is to remember, see `Cut`

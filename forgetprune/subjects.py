@@ -70,7 +70,7 @@ arch_help = 'Architecture of the networks: a name of torchvision\'s (resnet18), 
 def read_data(
     data:Data, # what is asked for
     seed:int, # of the split
-    path=None, # data root of data sets
+    path:str|Path=None, # data root of data sets
     recipe='sgd' # by which networks are trained, which decides how many items a batch has
 ): # fastai `DataLoaders`
     "The loaders"
@@ -146,7 +146,7 @@ def subject(
     seed:int, # of the split, and of a network that is yet to be trained
     model=None, # file of the network
     recipe='sgd', # how a network of ours is trained
-    path=None, # data root of data sets
+    path:str|Path=None, # data root of data sets
     option:str='--model' # that named the file
 )->Learner: # with `.arch` and `.seed`
     "The learner with its network read from a file, or yet to be trained"
@@ -212,7 +212,7 @@ def train_kept(
 
 def try_kept(
     learn:Learner, # whose network is to be kept
-    path, # data root as given
+    path:str|Path, # data root as given
     more=() # files of other networks that are to be kept
 ):
     "Refuse a folder for trained networks that cannot be written to, before any is trained"

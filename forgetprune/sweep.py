@@ -33,7 +33,7 @@ _room = 2**20 # bytes of the disk, for the rows that are under way when it is fu
 class Store:
     "Rows of finished runs in an SQLite file"
     def __init__(self,
-        path # of the file; made if it is not there
+        path:str|Path # of the file; made if it is not there
     ):
         if not isinstance(path, (str, Path)) or str(path) in ('', ':memory:'):
             raise ValueError(f'store={path!r} must be the path of a file')
@@ -99,14 +99,14 @@ def _give_room(self:Store):
 # %% ../nbs/30b_many_runs.ipynb #7c2e15a0
 @patch
 def add(self:Store,
-    name, # of the sweep
-    cell, # arguments of the run but for the seed, as a text
-    seed, # a whole number
+    name:str, # of the sweep
+    cell:str, # arguments of the run but for the seed, as a text
+    seed:int, # a whole number
     result=None, # what came out, as JSON
-    error=None, # traceback of a run that failed
-    seconds=None, # how long the run took
-    host=None, # name of the machine it ran on
-    code=None # fingerprint of the function
+    error:str=None, # traceback of a run that failed
+    seconds:float=None, # how long the run took
+    host:str=None, # name of the machine it ran on
+    code:str=None # fingerprint of the function
 ):
     "Write a row at once; it replaces an earlier one of that run, but a failure never a success"
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
@@ -139,7 +139,7 @@ def _not_added(self:Store, row, why):
 # %% ../nbs/30b_many_runs.ipynb #465d0c7f
 @patch
 def rows(self:Store,
-    name=None # of a sweep; all of them if omitted
+    name:str=None # of a sweep; all of them if omitted
 ):
     "(cell, seed) to the rest of its row"
     asked,which = ' WHERE name=?' if name else '',(name,) if name else ()
@@ -148,7 +148,7 @@ def rows(self:Store,
 
 @patch
 def result(self:Store,
-    key, # (cell, seed), for the error
+    key:tuple, # (cell, seed), for the error
     row # from `.rows`
 ):
     "What came out, as a dict"
@@ -383,8 +383,8 @@ def _sweep_name(fn, name, progress):
 # %% ../nbs/30b_many_runs.ipynb #b16c29a5
 def sweep(
     # called as fn(**cell, seed=s), in other processes; returns a dict of name to number (or string)
-    fn,
-    grid, # name to list of values, or a list of cells, see `cells_of`
+    fn:callable,
+    grid:dict|list, # name to list of values, or a list of cells, see `cells_of`
     seeds=(0,), # numbers, or how many
     store='runs.db', # SQLite file; rows of earlier sweeps are kept and not run again
     # processes; as `joblib.parallel_config` says, else one per core, if omitted; 0: in this one

@@ -57,7 +57,7 @@ def foldoc_lines(
 
 # %% ../nbs/05_text.ipynb #18a2a432
 def from_address(
-    name, # 'kjv' or 'foldoc'
+    name:str, # 'kjv' or 'foldoc'
     tmp # not used
 ): # the text as it comes
     "The text from its public address"
@@ -73,8 +73,8 @@ def _found(name, file, tmp):
 
 # %% ../nbs/05_text.ipynb #1f39feed
 def from_packages(
-    name, # 'kjv' or 'foldoc'
-    tmp # folder for packages, if they are not installed
+    name:str, # 'kjv' or 'foldoc'
+    tmp:Path # folder for packages, if they are not installed
 ): # the text as it comes
     "Through apt, without root; or from where the packages are installed"
     if name=='foldoc':
@@ -144,7 +144,7 @@ _failures = (OSError, EOFError, ValueError, AttributeError, zlib.error,
 
 def fetch_text(
     name:str, # 'kjv' or 'foldoc'
-    path=None # data root, see `data.data_root`
+    path:str|Path=None # data root, see `data.data_root`
 )->Path: # the file
     "Find one of the `texts` below the data root, or fetch it; it is checked each time"
     folder,about = data_root(path)/'text',texts[name]
@@ -172,7 +172,7 @@ def fetch_text(
 # %% ../nbs/05_text.ipynb #558f4317
 def get_text(
     name='pydoc', # 'pydoc', 'kjv', 'foldoc', or the path of a text file (UTF-8)
-    path=None # data root, see `data.data_root`
+    path:str|Path=None # data root, see `data.data_root`
 )->str:
     "A text, fetched if it is not there"
     if name=='pydoc':
@@ -217,7 +217,7 @@ def mask_tokens(
     mask:int, # the token that hides
     n:int, # tokens to choose from for a random one
     share:float=0.15, # of the tokens that are to be guessed
-    generator=None # of random numbers, on the CPU
+    generator:torch.Generator=None # of random numbers, on the CPU
 )->tuple: # (x with some tokens hidden, y: what stood there, and -100 elsewhere)
     "Hide some of the tokens, as BERT does"
     u = torch.rand(x.shape, generator=generator).to(x.device)
@@ -229,15 +229,15 @@ def mask_tokens(
 class MaskedDL(DataLoader):
     "`steps` batches of pieces of `tokens`, cut and masked at random; the same for a seed and epoch"
     def __init__(self,
-        tokens, # of the text, shape (length,)
-        mask, # the token that hides
-        n, # tokens to choose from for a random one
+        tokens:torch.Tensor, # of the text, shape (length,)
+        mask:int, # the token that hides
+        n:int, # tokens to choose from for a random one
         bs=32, # pieces per batch
         context=32, # tokens per piece
         steps=1000, # batches per epoch
         share=0.15, # of the tokens that are to be guessed
         seed=0, # of pieces and masks
-        device=None, # what it says its device is; batches are where `tokens` are
+        device:str|torch.device=None, # what it says its device is; batches are where `tokens` are
         **kwargs # to fastai's `DataLoader`
     ):
         super().__init__(TensorDataset(tokens), bs=bs, device=device, **kwargs)
@@ -295,8 +295,8 @@ def get_text_dls(
     seed:int=0, # of pieces and masks to train on; those of validation are always the same
     # `Characters(text)` if omitted; else with `encode`, a length, and `mask` or `mask_token_id`
     tokenizer=None,
-    path=None, # data root, see `data.data_root`
-    device=None # where the tokens live; fastai's default device if omitted
+    path:str|Path=None, # data root, see `data.data_root`
+    device:str|torch.device=None # where the tokens live; fastai's default device if omitted
 )->DataLoaders: # `.tokenizer`, and `.c`, the number of tokens
     "Masked pieces of a text, to train on and to judge by"
     for n,v,least in (('bs', bs, 1), ('context', context, 1), ('steps', steps, 0),
@@ -320,8 +320,8 @@ def get_text_dls(
 
 # %% ../nbs/05_text.ipynb #c61143e2
 def masked_loss(
-    pred, # scores, shape (batch, time, tokens)
-    y, # tokens, -100 where nothing is asked
+    pred:torch.Tensor, # scores, shape (batch, time, tokens)
+    y:torch.Tensor, # tokens, -100 where nothing is asked
     reduction:str='mean' # over the positions that are asked for
 )->torch.Tensor: # nats
     "Cross-entropy on masked positions"
@@ -351,7 +351,7 @@ optimisers = {'adamw': _torch(torch.optim.AdamW), 'l2': _torch(torch.optim.Adam)
               'sgd': _torch(torch.optim.SGD, momentum=0.9)}
 
 def lm_learner(
-    dls, # from `get_text_dls`
+    dls:DataLoaders, # from `get_text_dls`
     d_model:int=64, # width of the residual stream
     n_layers:int=3, # blocks
     n_heads:int=4, # attention heads, a divisor of `d_model`
@@ -381,7 +381,7 @@ def lm_learner(
 def warm_fit(
     learn:Learner, # from `lm_learner`; trained in place
     epochs:int=1, # passes of `steps` batches each
-    cbs=None # more callbacks for this training
+    cbs:list=None # more callbacks for this training
 )->Learner: # the same
     "Train with a learning rate that rises at first and then stays, as its recipe says"
     r,total = learn.recipe,whole('epochs', epochs, 1)*len(learn.dls.train)
@@ -395,9 +395,9 @@ def warm_fit(
 # %% ../nbs/05_text.ipynb #30e2faed
 def train_lm(
     learn:Learner, # from `lm_learner`; trained in place
-    folder=None, # where trained networks are kept, see `training.train`
+    folder:str|Path=None, # where trained networks are kept, see `training.train`
     reuse:bool=True, # take the network from its file if it is there?
-    cbs=None # callbacks that look on at this training, if there is one
+    cbs:list=None # callbacks that look on at this training, if there is one
 )->Learner: # the same
     "Train one epoch by the learner's recipe, or load the network that an earlier call trained"
     return train(learn, folder, reuse, warm_fit, cbs)

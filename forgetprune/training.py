@@ -28,8 +28,8 @@ from .networks import (archs, has_checksum, load_model, save_model, tensor_bytes
 
 # %% ../nbs/04_training.ipynb #bef6215a
 def squared_error(
-    pred, # outputs, shape (batch, classes)
-    y, # classes as integers, shape (batch,)
+    pred:torch.Tensor, # outputs, shape (batch, classes)
+    y:torch.Tensor, # classes as integers, shape (batch,)
     reduction:str='mean' # over the batch: 'mean', 'sum' or 'none'
 )->torch.Tensor: # one number, or one per item
     "Squared distance to the one-hot target, summed over the outputs"
@@ -38,14 +38,14 @@ def squared_error(
 
 # %% ../nbs/04_training.ipynb #5f1fb7cd
 def is_squared(
-    loss_func # a loss, or None
+    loss_func:callable # a loss, or None
 )->bool:
     "Is it squared error (or omitted)? Looks into partials and fastai's flattened losses"
     f = getattr(loss_func, 'func', loss_func)
     return f in (None, squared_error, F.mse_loss) or isinstance(f, nn.MSELoss)
 
 def mean_loss(
-    f # a loss
+    f:callable # a loss
 ):
     "`f` as a mean over the batch, so that the step means the same for every recipe"
     if isinstance(f, partial) and 'reduction' in f.keywords:
@@ -57,7 +57,7 @@ def mean_loss(
 
 # %% ../nbs/04_training.ipynb #7e4ac0b1
 def item_losses(
-    loss_func, # a loss over batches: takes `reduction`, has such an attribute, or knows neither
+    loss_func:callable, # over batches: takes `reduction`, has such an attribute, or knows neither
     out:torch.Tensor, # outputs, one row per item
     y:torch.Tensor # classes
 )->torch.Tensor: # one loss per item
@@ -186,7 +186,7 @@ def _words(o):
 
 def as_made(
     learn:Learner, # just made
-    fit=None # what trains it, see `train`
+    fit:callable=None # what trains it, see `train`
 )->Learner: # the same; `.made` holds what decides its training, `.fits` what trains it
     "Remember what a learner was before anybody changed it"
     learn.fits = fit
@@ -205,7 +205,7 @@ def _changed(name, o, was=None, words=None):
 
 def changes(
     learn:Learner, # from `get_learner` or `text.lm_learner`
-    fit=None # what is to train it, if not `learn.fits`
+    fit:callable=None # what is to train it, if not `learn.fits`
 )->dict: # name to what it is now; empty as a rule
     "What was changed since a learner was made, and what its loader does"
     if not hasattr(learn, 'made'):
@@ -265,8 +265,8 @@ def _checksum(items):
 # %% ../nbs/04_training.ipynb #09f652c1
 def model_file(
     learn:Learner, # from `get_learner`
-    folder=None, # where trained networks are kept; `models` below the data root if omitted
-    fit=None # see `train`
+    folder:str|Path=None, # where trained networks are kept; `models` below the data root if omitted
+    fit:callable=None # see `train`
 )->Path:
     "The file that holds, or will hold, this network once trained"
     d = learn.dls
@@ -321,10 +321,10 @@ def _keep(learn, f):
 # %% ../nbs/04_training.ipynb #3bf31416
 def train(
     learn:Learner, # from `get_learner`; trained in place
-    folder=None, # where trained networks are kept
+    folder:str|Path=None, # where trained networks are kept
     reuse:bool=True, # take the network from its file if it is there?
-    fit=None, # fit(learn) trains it; `fit_one_cycle` or `fit` by the recipe if omitted
-    cbs=None # callbacks that look on at this training, if there is one
+    fit:callable=None, # fit(learn) trains it; `fit_one_cycle` or `fit` by the recipe if omitted
+    cbs:list=None # callbacks that look on at this training, if there is one
 )->Learner: # the same
     "Train by the recipe, or load what was trained so"
     if (bad := [cb for cb in L(cbs) if not looks_on(cb)]):

@@ -30,9 +30,9 @@ class Until(Callback):
     "Looks now and then while training, and stops once `goal` is reached; see `.needed`, `.looked`"
     order,run_valid = 110,False # after `KeepCut`, so that it sees the weights as they will stay
     def __init__(self,
-        look, # look(model) gives the number that has to reach `goal`
+        look:callable, # look(model) gives the number that has to reach `goal`
         goal:float, # at which to stop
-        count, # count(batch) gives what one batch adds to what was seen; batch: a list of tensors
+        count:callable, # count(batch): what one batch, a list of tensors, adds to what was seen
         falling:bool=False, # is the goal reached from above?
         growth:float=1.1, # how much more is to be seen before the next look
         most:float=math.inf # give up after so much was seen
@@ -77,7 +77,7 @@ class Glances(Callback):
     "Notes every `every` steps what `look(model)` returns (a dict), in evaluation mode; see `.rows`"
     order,run_valid = 110,False
     def __init__(self,
-        look, # look(model) returns a dict
+        look:callable, # look(model) returns a dict
         every:int=10 # training steps between two looks
     ):
         self.look,self.every = look,every
@@ -93,7 +93,7 @@ class Glances(Callback):
 
 # %% ../nbs/09c_tuning.ipynb #c10ee13d
 def recipe_of(
-    recipe # a name in `tuning_recipes`, or (optimiser, learning rate)
+    recipe:str|tuple # a name in `tuning_recipes`, or (optimiser, learning rate)
 ): # (optimiser, learning rate)
     "Optimiser and learning rate of a recipe for training further"
     if not isinstance(recipe, str): return recipe
@@ -109,8 +109,8 @@ class _Quick(Learner):
 def copy_learner(
     model:nn.Module, # left as it was
     train, # a `TensorDL` to train on
-    loss_func, # a mean over the batch
-    opt_func, # fastai's
+    loss_func:callable, # a mean over the batch
+    opt_func:callable, # fastai's
     cbs:list=(), # callbacks
     cut=None # a `Cut` to be held at zero
 )->Learner:

@@ -31,7 +31,7 @@ def watching(
     model:nn.Module, # put into evaluation mode for this block
     layers:dict=None, # name to module; none if omitted
     # called as hook(name, module, input, output) at each use of a layer; may return another output
-    hook=None
+    hook:callable=None
 ):
     "Run with `hook` on `layers`; modes and hooks are afterwards what they were"
     modes = [(m, m.training) for m in model.modules()]
@@ -142,7 +142,7 @@ def finite(
 
 # %% ../nbs/06_watch.ipynb #933e6e72
 def both_kinds(
-    target, # the class, or a tuple of several
+    target:int|tuple, # the class, or a tuple of several
     is_target:torch.Tensor # truth values, one per item
 ):
     "Refuse items that are all of the target, or none"
@@ -171,7 +171,7 @@ def outputs_on(
 def class_accuracies(
     model:nn.Module, # left as it was found
     dl, # batches of (x, y), or dicts with `labels`
-    target # class, or a tuple of several
+    target:int|tuple # class, or a tuple of several
 )->tuple: # (accuracy on the target, accuracy on all others), in 0..1
     "How often `model` is right on the target's items and on the others"
     right,n,dev = torch.zeros(2),torch.zeros(2),device_of(model)

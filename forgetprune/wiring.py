@@ -32,7 +32,7 @@ class Slices:
         "The name by which a `Cut` calls the tensor"
         return self.name.removesuffix('.weight')
     def places(self,
-        model, # left as it was
+        model:nn.Module, # left as it was
         chosen # numbers of channels, a tensor
     ):
         "Flat numbers of what belongs to the chosen channels"
@@ -55,7 +55,7 @@ class Channels:
     word = 'channels'
     def __len__(self): return self.size
     def names(self,
-        what # 'out' or 'in'
+        what:str # 'out' or 'in'
     ):
         "Layers that make them ('out'), or that take them in ('in')"
         return [s.layer for s in self.parts if s.what==what and s.name.endswith('weight')]

@@ -224,7 +224,7 @@ class Answers:
     y_rest:torch.Tensor=None # the classes of those
     on_trained:torch.Tensor=None # outputs on items of the class that were trained on
     def accuracies(self,
-        target # the class
+        target:int # the class
     ):
         "(accuracy on the target, accuracy on all others), in 0..1"
         right = lambda o,y: (o.argmax(1)==y).double().mean().item()
@@ -245,7 +245,7 @@ def answers_of(
 # %% ../nbs/14b_witnesses.ipynb #06dd6674
 def probabilities(
     outputs:torch.Tensor, # shape (items, classes)
-    loss_func=None # clipped at zero and scaled for squared error (or if omitted), else softmax
+    loss_func:callable=None # squared error (or if omitted): clipped and scaled; else softmax
 )->torch.Tensor: # rows sum to 1
     "Class probabilities that the outputs stand for"
     if not is_squared(loss_func): return outputs.softmax(1)
@@ -265,7 +265,7 @@ def js_divergence(
 def distances(
     outputs:torch.Tensor, # after forgetting, on items of the class
     gold:torch.Tensor, # those of a network that never saw the class
-    loss_func=None # see `probabilities`
+    loss_func:callable=None # see `probabilities`
 )->dict: # agreement (0..1), js (nats), outputs (mean absolute difference)
     "How far answers are from gold's"
     a,b = outputs,gold
@@ -285,8 +285,8 @@ def _alignment(a, b, debiased):
     return same - n/(n-2)*(p@q) + p.sum()*q.sum()/((n-1)*(n-2))
 
 def cka(
-    a, # activations of one network, shape (items, values)
-    b, # those of another to the same items; any number of values
+    a:torch.Tensor, # activations of one network, shape (items, values)
+    b:torch.Tensor, # those of another to the same items; any number of values
     debiased:bool=False # free of the bias of few items? May then lie a little below 0
 )->float: # 1: same up to rotation and scale; 0: nothing in common, or no spread at all
     "Linear centred kernel alignment (Kornblith et al. 2019)"
@@ -363,10 +363,10 @@ def _line(a, b):
 def membership(
     answers:Answers, # after forgetting, with `on_trained`
     gold:Answers, # of a network that never saw the class
-    loss_func, # any loss, see `training.item_losses`
+    loss_func:callable, # any loss, see `training.item_losses`
     target:int, # the class
     seed:int=0, # of the halves and of resampling
-    device=None # where the loss keeps weights of its own, if it does
+    device:str|torch.device=None # where the loss keeps weights of its own, if it does
     # 'images', 'losses', 'neighbours': each with auc, low, high (95 % interval); 0.5 is no leak
 )->dict:
     "Three membership attacks on the forgotten class"
@@ -386,7 +386,7 @@ def membership(
 def confidences(
     outputs:torch.Tensor, # shape (items, classes)
     target:int, # the class
-    loss_func=None, # see `probabilities`
+    loss_func:callable=None, # see `probabilities`
     others:bool=False # those of the other classes, among themselves?
 )->np.ndarray: # shape (items, values)
     "What references are asked for: log p/(1-p) of the class, whose spread is about a Gaussian's"
@@ -408,7 +408,7 @@ def _log_likelihood(v, refs):
 def reference_attack(
     answers:Answers, # after forgetting
     golds:list, # `Answers` of networks that never saw the class, at least three
-    loss_func, # see `probabilities`
+    loss_func:callable, # see `probabilities`
     target:int, # the class
     # `Answers` of networks that did see it, of other starts: as trained (LiRA), or after they
     # forgot in the same way (U-LiRA); without them, how unlike a gold is it?

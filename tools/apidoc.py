@@ -2,6 +2,7 @@
 `blog.py`"""
 import importlib, inspect
 from dataclasses import is_dataclass
+from types import UnionType
 from outline import wrapped
 from staged import branch, github
 
@@ -54,7 +55,14 @@ def type_of(p):
     "The type of an argument or of what comes back, in words of the code; '' if it is not said"
     a = p.annotation if isinstance(p, inspect.Parameter) else p
     if a in (inspect.Parameter.empty, object): return ''
+    if isinstance(a, UnionType): return '|'.join(map(type_of, a.__args__))
     return a if isinstance(a, str) else getattr(a, '__name__', None) or repr(a)
+
+def type_in_table(p):
+    "The type of an argument: as it is said, else that of its default"
+    d = p.default
+    known = type(d).__name__ if type(d) in (bool, int, float, str, tuple, list, dict) else ''
+    return type_of(p) or known or ('callable' if inspect.isfunction(d) else '')
 
 def called(o):
     "What is called, and the callable whose signature that has; None for a class that has none"
@@ -97,8 +105,8 @@ def options_of(args):
     return args, words
 
 def table(args, docs, gives):
-    "What the arguments mean, with their types where they are given"
-    rows = [(f'`{p.name}`', type_of(p), docs[p.name]) for p in args if docs.get(p.name)]
+    "What the arguments mean, with their types where they are told"
+    rows = [(f'`{p.name}`', type_in_table(p), docs[p.name]) for p in args if docs.get(p.name)]
     if docs.get('return'): rows.append(('*returns*', gives, docs['return']))
     if not rows: return ''
     typed = any(t for _,t,_ in rows)
