@@ -94,6 +94,7 @@ def found(claims):
     def line(c):
         c = {k: held_together(v) if isinstance(v, str) else v for k,v in c.items()}
         link = f'[{c["link"]}]({c["to"]}.ipynb)'
+        if c['to']!=c['chapter']: link += f' · [the numbers]({c["chapter"]}.ipynb)'
         return f'1. **{c["title"]}** {c["found"]} <span class="sure">({c["sure"]}.)</span> {link}'
     return '\n'.join(map(line, claims))
 
