@@ -535,7 +535,7 @@ class Page {
     if (this.running || model.steps) return this.say(this.taught())
     if (!model.k) return this.say('Nothing is cut yet: drag the slider.')
     const gone = cut.right < n/2 ? 'Are they gone? Press Relearn.' : 'Cut more.'
-    this.say(`The cut network still calls ${cut.right || 'none'} of ${n} sevens a seven; with `
+    this.say(`The cut network calls ${cut.right || 'none'} of ${n} sevens a seven; with `
       + `random weights cut it is ${random.right}. ${gone}`)
   }
 

@@ -250,4 +250,6 @@ def forget_command(
     show()
     if written and not as_json: print(f'\nWritten to {out}: {written}')
     if added and not as_json: print(f'Then, for the audit: {added}')
+    if written and not (found or as_json): print('Is it erased, or only hidden? That is asked by:'
+        f' forgetprune audit {out}')
     if _missed(res) and (k is None or goal is not None): raise typer.Exit(missed)

@@ -52,8 +52,8 @@ def _outcome(res, part, n):
     most = res.goal+1.96*(res.goal*(1-res.goal)/n)**0.5 # so few images can say so by chance
     v,shown = res.table['validation'],res.table[part]
     if v.target['as trained'] <= res.goal: return 'Nothing to forget'
-    if res.reached: return 'Forgotten' if shown.target['cut'] <= most else 'Forgotten in part'
-    return 'Forgotten at too high a cost' if v.target['cut'] <= res.goal else 'Not forgotten'
+    if res.reached: return 'No longer named' if shown.target['cut'] <= most else 'Named less'
+    return 'No longer named, at too high a cost' if v.target['cut'] <= res.goal else 'Still named'
 
 _controls = {'random weights': 'as many weights cut at random leave {}',
     'largest weights': 'the largest ones {}',
@@ -75,7 +75,7 @@ def forget_answer(
     a,b = t.loc['as trained'],t.loc['cut']
     word = _outcome(res, part, n)
     met = (f' The goal, at most {res.goal:.0%} right, was met on the validation data '
-        f'({res.table["validation"].target["cut"]:.1%}).') if word=='Forgotten in part' else ''
+        f'({res.table["validation"].target["cut"]:.1%}).') if word=='Named less' else ''
     return [f'{word}: of the {part} images of {name}, the network gets '
         f'{b.target:.1%} right, {a.target:.1%} before the cut.{met}',
         f'Of the other classes it gets {b.retain:.1%} right, {a.retain:.1%} before. '

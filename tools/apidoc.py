@@ -34,8 +34,11 @@ def symbols():
         tables = {n: getattr(m, n) for n in m.__all__ if isinstance(getattr(m, n, None), dict)
             and n not in found}
         if found:
-            res[mod.split('.')[-1]] = dict(sorted({**found, **tables}.items(),
-                key=lambda i: (i[0].split('.')[0].lower(), i[0])))
+            of,public = mod.split('.')[-1],{*m.__all__, 'Learner'}
+            def place(n): # the function that has the module's name, the others, helpers
+                first = n.split('.')[0]
+                return n.split('.')[-1]!=of, first not in public, first.lower(), n
+            res[of] = {n: {**found, **tables}[n] for n in sorted({**found, **tables}, key=place)}
     return res
 
 # labels know no capitals

@@ -10,7 +10,7 @@ from configparser import ConfigParser
 from html import escape
 from chapters import repo, source
 from forgetprune.figures import in_words
-from outline import after_imports, kind, names, outline
+from outline import after_imports, is_check, kind, names, outline, parsed
 from stored import as_picture, picture_of
 
 def repository():
@@ -134,8 +134,8 @@ def with_targets(
     return ''.join(f'({written[n]})=\n' for n in new)
 
 def is_long(code):
-    "More lines than are read on the way to what they show?"
-    return code.count('\n') >= 12
+    "More lines, or other ones, than are read on the way to what they show?"
+    return code.count('\n') >= 12 or any(map(is_check, parsed(code)))
 
 def whole(code):
     "All of a cell's code, folded"
@@ -162,6 +162,13 @@ def measured(html):
     words = [re.sub('<[^>]+>', '', text) for _,text in row]
     return sum(k=='h' for k,_ in row), len(row), sum(min(len(w), 24)+3 for w in words)
 
+def table_of(html, columns):
+    "What a folded table holds: the first of its names, which say what its rows are"
+    named = re.findall(r'<th[^>]*>([^<]*[^<\W\d][^<]*)</th>', html.split('<tbody>')[1])
+    named = [*dict.fromkeys(n.replace('<wbr>', '') for n in named)]
+    rows,more = ', '.join(named[:3]),' …' if len(named) > 3 else ''
+    return f'A table of {columns} columns'+(f': {rows}{more}' if rows else '')
+
 def as_tables(outputs, wide_before):
     "Outputs with their tables made to fit; a second wide one is folded"
     res,seen = [],wide_before
@@ -181,7 +188,7 @@ def as_tables(outputs, wide_before):
         # words may be broken into lines, numbers not
         html = re.sub('<td>(?=[^<]{25})', '<td class="words">', html)
         if wide and seen:
-            html = (f'<details class="table"><summary>A table of {columns-labels} columns</summary>'
+            html = (f'<details class="table"><summary>{table_of(html, columns-labels)}</summary>'
                 f'{html}</details>')
         seen = seen or wide
         res.append(dict(o, data={**o['data'], 'text/html': html}))
