@@ -17,7 +17,7 @@ from .experiments import find_experiment
 from .figures import figure_png
 from .grids import cells_of, check_cells, read_config
 from .magnitudes import magnitude_stats, measures, plot_magnitudes
-from .pages import magnitudes_page
+from .pages import magnitudes_answer, magnitudes_page, shown_stats, stat_names
 from .published import checkpoint_magnitudes
 from .report import as_csv, without_nan
 from .runs import new_run
@@ -109,7 +109,8 @@ def magnitudes_command(
         plain = without_nan(stats.to_dict('index'))
         def show():
             if as_json: return print(json.dumps(plain, indent=1))
-            print(as_text(stats.drop(columns='at').round(3)))
+            print(*magnitudes_answer(stats), '', sep='\n')
+            print(as_text(stats[shown_stats].round(3).rename(columns=stat_names)))
         with or_shown(show): written = run and _write_magnitudes(run, path, mags, stats, plain)
     show()
     if written and not as_json: print(f'\nWritten to {out}: {written}')
@@ -146,7 +147,12 @@ def _print_sweep(df, c, config, store):
     by = [n for n,v in c['grid'].items() if len(v) > 1] or list(c['grid'])[:1]
     ok = df[df.error.isna()]
     table = over_seeds(df, by) if by and len(ok) else ()
-    if len(table): print(as_text(table.round(3), index=False))
+    if len(table):
+        few,ends = table.n < 3,['low', 'high']
+        table = table.round(3).astype(dict.fromkeys(ends, object))
+        table.loc[few, ends] = '–' # an interval of two says nothing
+        print('Means over seeds; from low to high: the 95 % interval, of three seeds and more\n')
+        print(as_text(table, index=False))
     elif len(ok): # no numbers to sum up, or nothing to tell apart
         print(as_text(ok.drop(columns='error').round(3), index=False))
     failed = df.error.dropna().map(_what_failed)

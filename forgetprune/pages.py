@@ -259,15 +259,17 @@ def recycle_page(
         [f'{recycle_answer(result)}.', _no_control], {'Round by round': [rounds.rename(
         columns=_round_names)], 'Settings': [settings(result['config'])]})
 
-_stat_names = dict(cv='coefficient of variation', two='two groups?', p10_p50='10th percentile / '
+stat_names = dict(cv='coefficient of variation', two='two groups?', p10_p50='10th percentile / '
     'median', log_sarle='bimodality of logarithms', dip='dip (p)', share='share in lower group',
     apart='groups apart (D)', at='divided at')
-_shown_stats = ['neurons', 'median', 'p10_p50', 'cv', 'two']
+shown_stats = ['neurons', 'median', 'p10_p50', 'cv', 'two']
 _magnitudes_caption = ('Magnitudes of the neurons of each feed-forward block, on a logarithmic '
     'axis; dashed: the median.')
 
-def _magnitudes_answer(stats):
-    "What came out, in sentences"
+def magnitudes_answer(
+    stats:pd.DataFrame # a row per block
+)->list: # of sentences
+    "What came out"
     low,high,two = stats['median'].min(),stats['median'].max(),int(stats.two.sum())
     where = f'{len(stats)} block{"s"*(len(stats)>1)}'
     return [f'{int(stats.neurons.sum()):,} neurons in {where}: the median magnitude of a block '
@@ -280,6 +282,6 @@ def magnitudes_page(
     fig # from `plot_magnitudes`
 )->str: # HTML
     "The report of a look at a checkpoint"
-    shown = stats[_shown_stats].round(3).rename(columns=_stat_names)
+    shown = stats[shown_stats].round(3).rename(columns=stat_names)
     return report_html(f'Neuron magnitudes of {path}', [(fig, _magnitudes_caption), shown],
-        _magnitudes_answer(stats), {'All statistics': [stats.round(3).rename(columns=_stat_names)]})
+        magnitudes_answer(stats), {'All statistics': [stats.round(3).rename(columns=stat_names)]})

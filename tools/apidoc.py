@@ -37,7 +37,7 @@ def symbols():
             of,public = mod.split('.')[-1],{*m.__all__, 'Learner'}
             def place(n): # the function that has the module's name, the others, helpers
                 first = n.split('.')[0]
-                return n.split('.')[-1]!=of, first not in public, first.lower(), n
+                return n not in (of, f'Learner.{of}'), first not in public, first.lower(), n
             res[of] = {n: {**found, **tables}[n] for n in sorted({**found, **tables}, key=place)}
     return res
 
