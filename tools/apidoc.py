@@ -34,11 +34,11 @@ def symbols():
         tables = {n: getattr(m, n) for n in m.__all__ if isinstance(getattr(m, n, None), dict)
             and n not in found}
         if found:
-            of,public = mod.split('.')[-1],{*m.__all__, 'Learner'}
+            found,of,public = found|tables,mod.split('.')[-1],{*m.__all__, 'Learner'}
             def place(n): # the function that has the module's name, the others, helpers
                 first = n.split('.')[0]
                 return n not in (of, f'Learner.{of}'), first not in public, first.lower(), n
-            res[of] = {n: {**found, **tables}[n] for n in sorted({**found, **tables}, key=place)}
+            res[of] = {n: found[n] for n in sorted(found, key=place)}
     return res
 
 # labels know no capitals
