@@ -142,6 +142,10 @@ def test_numbers_are_put_in(folder):
     assert c['found']=='It is 1.00 ± 0.25 and 2.00 ± 0.50.' and c['sure']=='7 networks'
     page = C.page(folder, [c])
     assert 'Cuts hurt less' in page and '(nbs/10_made_up.ipynb)' in page
+    # the short table leads to the numbers; words that need a meaning get it if they are given
+    assert '[Cuts hurt less](#claim-1)' in page and '<a id="claim-1"></a>**Cuts' in page
+    assert 'means: under some' not in page and 'too few to tell' not in page
+    assert 'means: under some' in C.page(folder, [c|dict(word='holds in part')])
     assert '| holds | 7 networks | [Made up](10_made_up.ipynb) |' in C.table(folder, [c])
 
 def fails(folder, *said, **kw):

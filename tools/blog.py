@@ -210,6 +210,8 @@ def stage(src):
     try:
         fill = fill_in(series, mods, names, syms, of)
         claims = claims_page().replace('](nbs/', '](')
+        # MyST does not see the places that HTML names
+        claims = re.sub(r'\[([^]]+)\]\((#claim-\d+)\)', r'<a href="\2">\1</a>', claims)
     except ClaimError as e: sys.exit(f'claims and stored results do not agree:\n{e}')
     for n,(_,made,of_what) in reports.items():
         if of_what.exists(): put(f'{n}.md', made())

@@ -261,6 +261,14 @@ def links(claim, folder, at=''):
     def title(n): return source(cells(folder/f'{n}.ipynb')[0]).split('\n')[0].removeprefix('# ')
     return ', '.join(f'[{title(n)}]({at}{n}.ipynb)' for n in chapters_of(claim))
 
+means = {'holds in part': 'under some of the conditions that we tried, and the text says which.',
+    'not decided': 'our networks are too few to tell.'}
+
+def meant(claims):
+    "What words mean that do not say it themselves, as far as they are given"
+    given = {c['word'] for c in claims}
+    return '\n'.join(f'*{w.capitalize()}* means: {m}' for w,m in means.items() if w in given)
+
 def counted(claims):
     "How many claims have which word"
     n = Counter(c['word'] for c in claims)
@@ -278,8 +286,7 @@ bold, in our words; a few are our own questions, put as claims. Networks "traine
 follow its recipe for fewer steps.
 
 {counted}
-*Holds in part* means: under some of the conditions that we tried, and the text says which.
-*Not decided* means that our networks are too few to tell.
+{meant}
 
 Numbers on this page are taken from the results that are stored in the chapters, and a word stands
 only as long as these numbers bear it. Our networks are small and our trainings short, so
@@ -287,24 +294,24 @@ only as long as these numbers bear it. Our networks are small and our trainings 
 a 95 % interval where a claim says so; "3 (2 to 4)" is a mean with its interval.
 '''
 
-def entry(claim, folder):
-    "A claim on the page"
-    return (f'1. **{claim["claim"]}**\n\n   *{claim["word"].capitalize()}.* {claim["found"]}\n\n'
+def entry(n, claim, folder):
+    "A claim on the page, the `n`th"
+    return (f'{n}. <a id="claim-{n}"></a>**{claim["claim"]}**\n\n   *{claim["word"].capitalize()}.* {claim["found"]}\n\n'
         f'   How sure: {claim["sure"]}. Where: {links(claim, folder, "nbs/")}.')
 
 def in_short(claims):
-    "Claims and their words, one below the other"
-    rows = [f'| {c["claim"]} | {c["word"]} |' for c in claims]
+    "Claims, by their numbers, and their words, one below the other"
+    rows = [f'| [{c["claim"]}](#claim-{n}) | {c["word"]} |' for n,c in claims.items()]
     return '\n'.join(['| claim | verdict |\n|---|---|', *rows])
 
 def page(folder=nbs, claims=None):
     "`CLAIMS.md`"
     claims = claims or all_claims(folder)
     parts = ['<!-- Made from nbs/claims.toml and the stored outputs by `make lib`. -->',
-        intro.format(counted=counted(claims)).strip()]
+        intro.format(counted=counted(claims), meant=meant(claims)).strip()]
     for s,name in series.items():
-        own = [c for c in claims if c['series']==s]
-        parts += [f'## {name}', in_short(own), *(entry(c, folder) for c in own)]
+        own = {n: c for n,c in enumerate(claims, 1) if c['series']==s}
+        parts += [f'## {name}', in_short(own), *(entry(n, c, folder) for n,c in own.items())]
     return '\n\n'.join(parts)+'\n'
 
 def table(folder=nbs, claims=None):
