@@ -296,7 +296,8 @@ a 95 % interval where a claim says so; "3 (2 to 4)" is a mean with its interval.
 
 def entry(n, claim, folder):
     "A claim on the page, the `n`th"
-    return (f'{n}. <a id="claim-{n}"></a>**{claim["claim"]}**\n\n   *{claim["word"].capitalize()}.* {claim["found"]}\n\n'
+    head = f'{n}. <a id="claim-{n}"></a>**{claim["claim"]}**'
+    return (f'{head}\n\n   *{claim["word"].capitalize()}.* {claim["found"]}\n\n'
         f'   How sure: {claim["sure"]}. Where: {links(claim, folder, "nbs/")}.')
 
 def in_short(claims):
