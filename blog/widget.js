@@ -264,12 +264,12 @@ still says <em>seven</em>. Then show all of them sevens again.</p>
       <button type="button" class="fpw-go">Relearn</button>
       <button type="button" class="fpw-reset">Start over</button>
     </div>
+    <p class="fpw-status" role="status"></p>
   </div>
 </div>
-<p class="fpw-status" role="status"></p>
 <div class="fpw-nets"></div>
 <details class="fpw-about"><summary>What is computed here</summary></details>
-<details class="fpw-figure"><summary>A larger network in a figure</summary></details>`
+<details class="fpw-figure"><summary>Larger networks in a figure</summary></details>`
 
 const panel = name => `
 <section class="fpw-net" data-net="${name}" aria-label="${titles[name].join(': ')}">

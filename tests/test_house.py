@@ -34,6 +34,15 @@ def test_every_module_has_a_chapter():
     made = {p.stem for p in (repo/'forgetprune').glob('[a-z]*.py')}-{'all'}
     assert made==set(order) and len(order)==len(set(order))
 
+def test_the_index_says_of_a_chapter_what_it_says_of_itself():
+    index = '\n'.join(map(source, cells(repo/'nbs/index.ipynb')))
+    rows = re.findall(r'^\| \[([^]]*)\]\((\d\w*)\.ipynb\) \| ([^|]*) \|$', index, re.M)
+    assert len(rows)==len(notebooks)
+    for title,name,says in rows:
+        head = source(cells(repo/f'nbs/{name}.ipynb')[0])
+        own,more = re.match(r'# (.*)\n+> (.*)', head).groups()
+        assert (title, says.lower())==(own, more.lower()), name
+
 def test_imports_run_down():
     assert sum(len(list(ours(t))) for t in trees.values()) > 100 # they are seen
     up = [(m, o) for i,m in enumerate(order) for o,_ in ours(trees[m]) if o in [*order[i:], 'all']]

@@ -283,13 +283,12 @@ alike = """() => {
 still = '* { transition: none !important; animation: none !important }'
 
 def faults(axe, p, **options):
-    "Serious faults that axe finds on a page as it is: their names, and where the first one is"
+    "Faults that axe finds on a page as it is: their names, and where the first one is"
     # the side bar, which all pages share, is looked at on the home page
     context = {} if p.url.endswith('index.html') else dict(exclude=[['.sidebar-drawer']])
     found = axe.run(p, context=context, options=dict(preload=False, resultTypes=['violations'],
         **options))
-    return [(v['id'], v['nodes'][0]['html'][:200]) for v in found.response['violations']
-        if v['impact'] in ('serious', 'critical')]
+    return [(v['id'], v['nodes'][0]['html'][:200]) for v in found.response['violations']]
 
 @pytest.fixture(scope='session')
 def telling(html, pages):
@@ -390,6 +389,16 @@ def test_panels_stand_below_each_other_on_a_phone(opened, html):
     boxes = [panels.nth(i).bounding_box() for i in range(2)]
     assert boxes[1]['y'] >= boxes[0]['y']+boxes[0]['height'] and boxes[0]['width'] > 300
     assert all(len(panels.nth(i).get_attribute('alt')) > 15 for i in range(2))
+
+def test_a_wide_table_says_so_on_a_phone(opened):
+    p = opened('17_erasing.html')
+    said = p.locator('div.cell_output .sideways', has_text='sideways')
+    assert not [i for i in range(said.count()) if said.nth(i).is_visible()]
+    p.set_viewport_size(dict(width=375, height=900))
+    wide = p.evaluate('''() => [...document.querySelectorAll('div.cell_output table.dataframe')]
+        .filter(t => t.offsetWidth > t.parentElement.clientWidth + 2).length''')
+    tables = p.locator('div.cell_output div:has(> table.dataframe) + .sideways')
+    assert wide and wide==sum(tables.nth(i).is_visible() for i in range(tables.count()))
 
 def test_a_row_says_what_it_is_on_a_phone(opened):
     "Cells below each other name their columns; of two labels the row's own one stays"

@@ -274,6 +274,8 @@ def with_meanings(html, terms):
 
 # what docutils writes and a screen reader cannot make sense of
 unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" aria-level="2"',
+    '<aside class="sidebar-drawer"': '<aside aria-label="All pages" class="sidebar-drawer"',
+    '<aside class="toc-drawer"': '<aside aria-label="This page" class="toc-drawer"',
     'role="list" class="citation-list"': 'class="citation-list"',
     ' role="doc-biblioentry"': ''}
 

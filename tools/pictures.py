@@ -9,6 +9,7 @@ from staged import lead
 from stored import panels_of, png_of, size_of, svg_of
 
 widest,most_beside = 1300,4 # pixels of a picture and panels of one: more of both are shown apart
+column,gap,least = 815,0.02,0.75 # pixels of the text; between panels; letters are no smaller, if so
 
 class Figures:
     "The pictures of the site: their sizes, their panels, and those that links show elsewhere"
@@ -31,13 +32,15 @@ class Figures:
     def apart(self, src, file, found, always):
         "The panels of a figure as pictures for narrow screens or always; empty if none are known"
         folder,parts = src.rsplit('/', 1)[0],[]
-        for i,(svg,says) in enumerate(found):
-            part = f'{Path(file).stem}-{i}.svg'
-            (self.out/part).write_bytes(svg)
-            width,height = size(self.out/part)
+        files = [f'{Path(file).stem}-{i}.svg' for i in range(len(found))]
+        for f,(svg,_) in zip(files, found): (self.out/f).write_bytes(svg)
+        sizes = [size(self.out/f) for f in files]
+        shares = beside([w for w,_ in sizes])
+        for i,((_,says),f,(width,height),share) in enumerate(zip(found, files, sizes, shares)):
             alt = escape(f'{i+1} of {len(found)}, {says}')
-            parts.append(f'<img class="panel" alt="{alt}" src="{folder}/{part}" '
-                f'width="{width:.0f}" height="{height:.0f}" loading="lazy">')
+            at = f' style="--share: {share:.1%}"'*always
+            parts.append(f'<img class="panel" alt="{alt}" src="{folder}/{f}" '
+                f'width="{width:.0f}" height="{height:.0f}"{at} loading="lazy">')
         klass = 'apart always' if always else 'apart'
         return f'<span class="{klass}">{"".join(parts)}</span>' if parts else ''
 
@@ -55,6 +58,19 @@ class Figures:
         attributes = re.sub(r' (width|height)="[^"]*"', '', attributes.rstrip(' /'))
         return (f'<a class="{klass}" href="{src}"><img{attributes} width="{width:.0f}" '
             f'height="{height:.0f}"{lazy}></a>{apart}{more}')
+
+def beside(
+    widths # of panels, in pixels
+)->list: # the share of the column that each gets
+    "Panels side by side where there is room, all by one measure"
+    if not widths: return []
+    lines = [[]]
+    def room(line): return column*(1-gap*(len(line)-1)) # for the panels of a line
+    for w in widths:
+        if lines[-1] and least*sum(more := [*lines[-1], w]) > room(more): lines.append([])
+        lines[-1].append(w)
+    by = min(1, *(room(l)/sum(l) for l in lines))
+    return [int(1000*by*w/column)/1000 for w in widths] # no line is a hair too long
 
 def key(svg): return hashlib.sha256(svg.strip()).hexdigest()
 

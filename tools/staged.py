@@ -182,7 +182,11 @@ def as_tables(outputs, wide_before):
             f'<table class="dataframe labels{labels}{dense}')
         html = html.replace('<td>NaN</td>', '<td>–</td>')
         # code has the names of criteria as functions, a table as words
-        html = re.sub('(<t[hd][^>]*>)([^<]+)', lambda m: m[1]+in_words(m[2]), html)
+        html = re.sub('(<t[hd][^>]*>)([^<]+)',
+            lambda m: m[1]+', '.join(map(in_words, m[2].split(', '))), html)
+        heads,rows = html.split('<tbody>', 1)
+        heads = re.sub(r'<th([^>]*)></th>', r'<td\1></td>', heads) # which labels nothing
+        html = f'{heads}<tbody>{rows}'
         # labels break where words end
         html = re.sub('(<th[^>]*>)([^<]+)', lambda m: m[1]+m[2].replace('_', '_<wbr>'), html)
         # words may be broken into lines, numbers not

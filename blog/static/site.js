@@ -30,7 +30,7 @@ addEventListener('DOMContentLoaded', () => {
   }
   // where there is room for one column of labels, the first row of a group bears the group's as well
   for (const t of document.querySelectorAll('table.dataframe.labels2')) {
-    const firsts = [...t.rows].map(r => r.cells[0]).filter(c => c.tagName === 'TH')
+    const firsts = [...t.rows].map(r => r.cells[0]).filter(c => c.tagName === 'TH' || c.closest('thead'))
     if (firsts.some(c => c.colSpan > 1)) continue
     let left = 0
     for (const r of t.rows) {
@@ -69,6 +69,15 @@ addEventListener('DOMContentLoaded', () => {
   // what is wider than its column is moved by keys as well
   const movable = () => {
     for (const p of document.querySelectorAll('pre')) if (p.scrollWidth > p.clientWidth) p.tabIndex = 0
+    for (const t of document.querySelectorAll('div.cell_output table.dataframe')) {
+      const box = t.parentElement, wide = t.offsetWidth > box.clientWidth + 2
+      if (wide && !box.nextElementSibling?.matches('.sideways')) {
+        const hint = document.createElement('span')
+        hint.className = 'sideways'; hint.textContent = 'Wider than this screen: move it sideways.'
+        box.after(hint)
+      }
+      if (box.nextElementSibling?.matches('.sideways')) box.nextElementSibling.style.display = wide ? '' : 'none'
+    }
   }
   movable(); addEventListener('resize', movable); document.addEventListener('toggle', movable, true)
   for (const b of document.querySelectorAll('button.copybtn')) b.setAttribute('aria-label', 'Copy the code')
