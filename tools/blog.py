@@ -272,12 +272,13 @@ def with_meanings(html, terms):
         return f'<span class="told">{link}<span role="tooltip" id="{tip}">{said}</span></span>'
     return term.sub(told, html)
 
-# what docutils writes and a screen reader cannot make sense of
+# what Sphinx writes and a screen reader cannot make sense of
 unnamed = {'class="caption" role="heading"': 'class="caption" role="heading" aria-level="2"',
     '<aside class="sidebar-drawer"': '<aside aria-label="All pages" class="sidebar-drawer"',
     '<aside class="toc-drawer"': '<aside aria-label="This page" class="toc-drawer"',
     'role="list" class="citation-list"': 'class="citation-list"',
-    ' role="doc-biblioentry"': ''}
+    ' role="doc-biblioentry"': '',
+    '<div id="search-results"></div>': '<h1>Search</h1><div id="search-results"></div>'}
 
 # ---- pages
 
