@@ -89,3 +89,12 @@ def test_stored_figures_are_whole():
                     asks = re.findall(rb'(?:href|src)="([^"]{8})', svg)
                     assert all(a.startswith((b'#', b'data:')) for a in asks), nb.name
     assert n > 1
+
+def test_panels_side_by_side_have_one_measure():
+    from pictures import beside, gap
+    assert beside([])==[] and beside([400])[0] < 0.5
+    a,b = beside([450, 520]) # beside each other, and smaller
+    assert a+b+gap <= 1 and abs(a/b-450/520) < 0.01 and a+b+gap > 0.99
+    a,b = beside([600, 900]) # letters would be too small: one below the other, by the same measure
+    assert 0.99 < b <= 1 and abs(a/b-600/900) < 0.01
+    assert beside([450, 520, 450])[::2]==[a := beside([450, 520])[0], a]
