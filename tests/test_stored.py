@@ -3,6 +3,7 @@ import json, re
 from pathlib import Path
 import matplotlib.pyplot as plt
 import stored # tools/, see conftest.py
+from pictures import beside, gap
 
 repo = Path(__file__).resolve().parents[1]
 
@@ -91,7 +92,6 @@ def test_stored_figures_are_whole():
     assert n > 1
 
 def test_panels_side_by_side_have_one_measure():
-    from pictures import beside, gap
     assert beside([])==[] and beside([400])[0] < 0.5
     a,b = beside([450, 520]) # beside each other, and smaller
     assert a+b+gap <= 1 and abs(a/b-450/520) < 0.01 and a+b+gap > 0.99
