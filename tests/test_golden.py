@@ -1,8 +1,12 @@
 """What 0.1.0 computed on small digits, before the house was rebuilt: the same today, bit for bit.
 
-`python tests/test_golden.py` writes the two files anew; that is right only where a result is meant
-to change. Trainings end elsewhere on another kind of processor, which rounds sums in another order:
-there the network that is stored is looked at within a tolerance, and trainings are left out.
+`python tests/test_golden.py` writes what this kind of processor computes; that is right only where
+a result is meant to change, or where no file is of this kind. Kinds differ, since they round sums
+in another order, and two of one name may. Which one this is, the outputs of the stored network
+tell, computed without the library. Where no file is of this kind, that network is looked at within a
+tolerance, and trainings, which end elsewhere, are left out.
+
+`golden.json` was written by 0.1.0; other files by later code that agrees with it bit for bit there.
 """
 import hashlib, json, tempfile
 from pathlib import Path
@@ -191,6 +195,25 @@ def trainings(weights):
 
 def place(): return f'{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}'
 
+def rounded(weights):
+    "Mean outputs of the stored network on sevens, by PyTorch alone: how this processor rounds"
+    layers = [(weights[n], weights[n.replace('weight', 'bias')]) for n in weights if 'weight' in n]
+    said,names = [],[]
+    for x,y in digits().loaders[2]:
+        x = x.flatten(1)
+        for i,(w,b) in enumerate(layers): x = torch.nn.functional.linear(x.relu() if i else x, w, b)
+        said.append(x)
+        names.append(y)
+    return torch.cat(said)[torch.cat(names)==7].mean(0).tolist()
+
+def stored(found):
+    "The same in a file"
+    return found['looks']['outputs'][0][-10:]
+
+def is_of(found, weights):
+    "Is the file of this kind of processor?"
+    return found['where']==place() and stored(found)==rounded(weights)
+
 @pytest.fixture(scope='module', autouse=True)
 def one_thread():
     n = torch.get_num_threads()
@@ -199,20 +222,26 @@ def one_thread():
     torch.set_num_threads(n)
 
 @pytest.fixture(scope='module')
-def golden(): return json.loads((here/'golden.json').read_text())
-@pytest.fixture(scope='module')
 def weights(): return load_file(here/'golden.safetensors')
+@pytest.fixture(scope='module')
+def golden(weights, one_thread):
+    "Of this kind of processor if there is such a file, else that of 0.1.0"
+    files = sorted(here.glob('golden*.json'), key=lambda p: p.name!='golden.json')
+    found = [json.loads(p.read_text()) for p in files]
+    return next((f for f in found if is_of(f, weights)), found[0])
 
 @pytest.fixture(scope='module')
-def alike(golden):
-    if golden['where']!=place(): pytest.skip(f'written on {golden["where"]}, this is {place()}')
+def alike(golden, weights):
+    if not is_of(golden, weights): pytest.skip('no file is of this kind of processor')
 
 def as_json(v): return json.loads(json.dumps(plain(v)))
 
 def test_scores_cuts_curves(golden, weights):
     got,scores = scores_and_curves(weights)
     chosen,got = cuts(weights, scores),as_json(got)
-    if golden['where']==place():
+    # another kind of processor moves the last digits and no others
+    assert stored(golden)==pytest.approx(rounded(weights), abs=1e-5)
+    if is_of(golden, weights):
         assert got==golden['looks'] and as_json(scores)==golden['scores']
         assert chosen==golden['cuts']
         return
@@ -240,9 +269,14 @@ def test_trainings(what, golden, weights, alike):
 
 if __name__=='__main__':
     torch.set_num_threads(1)
-    weights = network()
-    save_file({n: t.contiguous() for n,t in weights.items()}, here/'golden.safetensors')
+    file = here/'golden.safetensors' # the same network for all; delete it to train another
+    if not file.is_file(): save_file({n: t.contiguous() for n,t in network().items()}, file)
+    weights = load_file(file)
     looks,scores = scores_and_curves(weights)
     out = dict(where=place(), looks=looks, scores=scores, cuts=cuts(weights, scores),
                **trainings(weights))
-    (here/'golden.json').write_text(json.dumps(plain(out)))
+    out = json.loads(json.dumps(plain(out)))
+    files = {p: json.loads(p.read_text()) for p in here.glob('golden*.json')}
+    own = next((p for p,f in files.items() if is_of(f, weights)), None)
+    new = here/f'golden-{hashlib.sha256(repr(stored(out)).encode()).hexdigest()[:8]}.json'
+    (own or new).write_text(json.dumps(out))
