@@ -3,8 +3,8 @@
 `python tests/test_golden.py` writes what this kind of processor computes; that is right only where
 a result is meant to change, or where no file is of this kind. Kinds differ, since they round sums
 in another order, and two of one name may. Which one this is, the outputs of the stored network
-tell, computed without the library. Where no file is of this kind, that network is looked at within a
-tolerance, and trainings, which end elsewhere, are left out.
+tell, computed without the library. Where no file is of this kind, that network is looked at within
+a tolerance, and trainings, which end elsewhere, are left out.
 
 `golden.json` was written by 0.1.0; other files by later code that agrees with it bit for bit there.
 """
