@@ -3,7 +3,7 @@ import ast, builtins, dis, inspect, json, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, torch
-import apidoc # tools/, see conftest.py
+import apidoc, blog # tools/, see conftest.py
 from fastcore.docments import docments
 from chapters import cells, module_of, source
 
@@ -38,10 +38,10 @@ def test_the_index_says_of_a_chapter_what_it_says_of_itself():
     index = '\n'.join(map(source, cells(repo/'nbs/index.ipynb')))
     rows = re.findall(r'^\| \[([^]]*)\]\((\d\w*)\.ipynb\) \| ([^|]*) \|$', index, re.M)
     assert len(rows)==len(notebooks)
+    series = blog.chapters()
     for title,name,says in rows:
-        head = source(cells(repo/f'nbs/{name}.ipynb')[0])
-        own,more = re.match(r'# (.*)\n+> (.*)', head).groups()
-        assert (title, says.lower())==(own, more.lower()), name
+        own = series[name]
+        assert (title, says.lower())==(own['title'], own['summary'].lower()), name
 
 def test_imports_run_down():
     assert sum(len(list(ours(t))) for t in trees.values()) > 100 # they are seen

@@ -66,17 +66,19 @@ addEventListener('DOMContentLoaded', () => {
   const here = document.querySelector('.sidebar-tree .current-page'), list = document.querySelector('.sidebar-scroll')
   if (here && list && here.getBoundingClientRect().bottom > innerHeight)
     list.scrollTop += here.getBoundingClientRect().top - innerHeight/3
-  // what is wider than its column is moved by keys as well
+  // what is wider than its column is moved by keys as well, and a table says so
   const movable = () => {
     for (const p of document.querySelectorAll('pre')) if (p.scrollWidth > p.clientWidth) p.tabIndex = 0
     for (const t of document.querySelectorAll('div.cell_output table.dataframe')) {
       const box = t.parentElement, wide = t.offsetWidth > box.clientWidth + 2
-      if (wide && !box.nextElementSibling?.matches('.sideways')) {
-        const hint = document.createElement('span')
+      let hint = box.nextElementSibling
+      if (!hint?.matches('.sideways')) {
+        if (!wide) continue
+        hint = document.createElement('span')
         hint.className = 'sideways'; hint.textContent = 'Wider than this screen: move it sideways.'
         box.after(hint)
       }
-      if (box.nextElementSibling?.matches('.sideways')) box.nextElementSibling.style.display = wide ? '' : 'none'
+      hint.style.display = wide ? '' : 'none'
     }
   }
   movable(); addEventListener('resize', movable); document.addEventListener('toggle', movable, true)
